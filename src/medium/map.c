@@ -1,0 +1,200 @@
+/*
+ * map.c: the medium behind a mapping of libpmem2.
+ *
+ * BYTE and CACHE_LINE use libpmem2's copy, flush and drain functions. PAGE does not: those call msync and abort the
+ * process or hide the error when it fails; here a sync is one msync whose error the caller sees.
+ */
+#include "base/error.h"
+#include "medium/medium.h"
+
+#include <errno.h>
+#include <libpmem2.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+/* Records up to this size are gathered on the stack and leave in one call. */
+enum { GATHER_BYTES = 1024 };
+
+bool medium_exchange_is_fence;
+
+/* On Intel processors a locked read-modify-write orders this thread's earlier non-temporal stores and CLWBs
+ * (Raad et al., POPL 2020). AMD's manual promises that for SFENCE, so the plain fence stays there. */
+__attribute__((constructor)) static void ask_processor(void)
+{
+#if defined(__x86_64__)
+	unsigned max, ebx, ecx, edx;
+
+	if (__get_cpuid(0, &max, &ebx, &ecx, &edx))
+		medium_exchange_is_fence = ebx == signature_INTEL_ebx && ecx == signature_INTEL_ecx;
+#endif
+}
+
+static void copy_lines(struct medium *medium, void *to, const void *from, size_t bytes)
+{
+	medium->copy_fn(to, from, bytes, PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NOFLUSH);
+}
+
+static void copy_page(struct medium *medium, void *to, const void *from, size_t bytes)
+{
+	(void)medium;
+	if (bytes)
+		memcpy(to, from, bytes);
+}
+
+static void stream_lines(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
+			 size_t data_bytes)
+{
+	_Alignas(MEDIUM_LINE_BYTES) char gathered[GATHER_BYTES];
+	const unsigned flags = PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NONTEMPORAL;
+	const char *from = data;
+	char *at = to;
+
+	/* Head and first bytes leave together; then whole lines straight from the source; last the padded rest. */
+	memcpy(gathered, head, head_bytes);
+	size_t room = head_bytes + data_bytes <= GATHER_BYTES ? GATHER_BYTES - head_bytes
+							      : MEDIUM_LINE_BYTES - head_bytes % MEDIUM_LINE_BYTES;
+	size_t first = data_bytes < room ? data_bytes : room;
+	size_t used = head_bytes + first;
+	if (first)
+		memcpy(gathered + head_bytes, from, first);
+	size_t padded = (used + MEDIUM_LINE_BYTES - 1) & ~(size_t)(MEDIUM_LINE_BYTES - 1);
+	memset(gathered + used, 0, padded - used);
+	medium->copy_fn(at, gathered, padded, flags);
+	at += padded;
+	from += first;
+	data_bytes -= first;
+
+	size_t whole = data_bytes & ~(size_t)(MEDIUM_LINE_BYTES - 1);
+	if (whole) {
+		medium->copy_fn(at, from, whole, flags);
+		at += whole;
+		from += whole;
+		data_bytes -= whole;
+	}
+	if (data_bytes) {
+		memcpy(gathered, from, data_bytes);
+		memset(gathered + data_bytes, 0, MEDIUM_LINE_BYTES - data_bytes);
+		medium->copy_fn(at, gathered, MEDIUM_LINE_BYTES, flags);
+	}
+}
+
+static void stream_page(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
+			size_t data_bytes)
+{
+	copy_page(medium, to, head, head_bytes);
+	copy_page(medium, (char *)to + head_bytes, data, data_bytes);
+}
+
+static void store8(struct medium *medium, uint64_t *to, uint64_t value)
+{
+	(void)medium;
+	__atomic_store_n(to, value, __ATOMIC_RELEASE);
+}
+
+static uint32_t exchange4(struct medium *medium, uint32_t *at, uint32_t value)
+{
+	(void)medium;
+	return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST);
+}
+
+static void flush_lines(struct medium *medium, const void *at, size_t bytes)
+{
+	medium->flush_fn(at, bytes);
+}
+
+static void fence_lines(struct medium *medium)
+{
+	medium->drain_fn();
+}
+
+static void flush_nothing(struct medium *medium, const void *at, size_t bytes)
+{
+	(void)medium;
+	(void)at;
+	(void)bytes;
+}
+
+static void fence_memory(struct medium *medium)
+{
+	(void)medium;
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+static void page_range(const void *at, size_t bytes, uintptr_t *first, uintptr_t *end)
+{
+	uintptr_t page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	*first = (uintptr_t)at & ~(page_bytes - 1);
+	*end = (uintptr_t)at + bytes;
+}
+
+static int sync_pages(struct medium *medium, const void *at, size_t bytes)
+{
+	uintptr_t first, end;
+
+	page_range(at, bytes, &first, &end);
+	if (!msync((void *)first, end - first, MS_SYNC))
+		return 0;
+	return error_system("msync of %zu bytes at offset %zu", bytes, (size_t)((const char *)at - medium->base));
+}
+
+static void redirty_pages(struct medium *medium, const void *at, size_t bytes)
+{
+	uintptr_t first, end;
+	uintptr_t page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)medium;
+	if (!bytes)
+		return;
+	page_range(at, bytes, &first, &end);
+	for (uintptr_t page = first; page < end; page += page_bytes)
+		__atomic_fetch_or((unsigned char *)page, 0, __ATOMIC_RELAXED);
+}
+
+static const struct medium_ops line_ops = {
+	.copy = copy_lines,
+	.stream = stream_lines,
+	.store8 = store8,
+	.exchange4 = exchange4,
+	.flush = flush_lines,
+	.fence = fence_lines,
+	.sync = sync_pages,
+	.written = flush_nothing,
+	.redirty = redirty_pages,
+};
+
+static const struct medium_ops page_ops = {
+	.copy = copy_page,
+	.stream = stream_page,
+	.store8 = store8,
+	.exchange4 = exchange4,
+	.flush = flush_nothing,
+	.fence = fence_memory,
+	.sync = sync_pages,
+	.written = flush_nothing,
+	.redirty = redirty_pages,
+};
+
+int medium_from_map(struct medium *medium, struct pmem2_map *map, bool writable)
+{
+	enum pmem2_granularity granularity = pmem2_map_get_store_granularity(map);
+	bool page = granularity == PMEM2_GRANULARITY_PAGE;
+	enum medium_granularity ours = page                                          ? MEDIUM_PAGE
+				       : granularity == PMEM2_GRANULARITY_CACHE_LINE ? MEDIUM_CACHE_LINE
+										     : MEDIUM_BYTE;
+
+	if (medium_prepare(medium, page ? &page_ops : &line_ops, pmem2_map_get_address(map), pmem2_map_get_size(map),
+			   ours, writable))
+		return -1;
+	if (!page) {
+		medium->copy_fn = pmem2_get_memcpy_fn(map);
+		medium->flush_fn = pmem2_get_flush_fn(map);
+		medium->drain_fn = pmem2_get_drain_fn(map);
+	}
+	return 0;
+}

@@ -1,0 +1,177 @@
+/*
+ * medium.c: tests of src/medium on a real mapping, at each granularity that libpmem2 can be told to assume.
+ */
+#include "medium/medium.h"
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libpmem2.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { FILE_BYTES = 1 << 20 };
+static const char *const granularities[] = {"BYTE", "CACHE_LINE", "PAGE"};
+
+struct mapped {
+	int fd;
+	struct pmem2_map *map;
+	struct medium medium;
+};
+
+static void open_mapped(struct mapped *mapped, const char *granularity)
+{
+	char path[] = "medium.XXXXXX";
+	struct pmem2_config *config;
+	struct pmem2_source *source;
+
+	setenv("PMEM2_FORCE_GRANULARITY", granularity, 1);
+	mapped->fd = mkstemp(path);
+	assert_true(mapped->fd >= 0);
+	unlink(path);
+	assert_int_equal(ftruncate(mapped->fd, FILE_BYTES), 0);
+	assert_int_equal(pmem2_config_new(&config), 0);
+	pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
+	assert_int_equal(pmem2_source_from_fd(&source, mapped->fd), 0);
+	assert_int_equal(pmem2_map_new(&mapped->map, config, source), 0);
+	pmem2_source_delete(&source);
+	pmem2_config_delete(&config);
+	assert_int_equal(medium_from_map(&mapped->medium, mapped->map, true), 0);
+}
+
+static void close_mapped(struct mapped *mapped)
+{
+	medium_close(&mapped->medium);
+	pmem2_map_delete(&mapped->map);
+	close(mapped->fd);
+}
+
+static void the_granularity_of_the_map_chooses_the_medium(void **state)
+{
+	(void)state;
+	for (int g = 0; g < 3; g++) {
+		struct mapped mapped;
+
+		open_mapped(&mapped, granularities[g]);
+		assert_int_equal(mapped.medium.granularity, g);
+		assert_int_equal(mapped.medium.size, FILE_BYTES);
+		close_mapped(&mapped);
+	}
+}
+
+static void a_streamed_record_is_head_then_data_then_zeros_to_the_line(void **state)
+{
+	(void)state;
+	char head[32], data[5000], expected[6000];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i % 251 + 1);
+	memset(head, 'h', sizeof(head));
+	for (int g = 0; g < 3; g++) {
+		struct mapped mapped;
+
+		open_mapped(&mapped, granularities[g]);
+		for (size_t bytes = 0; bytes < sizeof(data); bytes += bytes < 1200 ? 1 : 331) {
+			char *to = mapped.medium.base + 4096;
+			size_t padded = g == 2 ? sizeof(head) + bytes : (sizeof(head) + bytes + 63) / 64 * 64;
+
+			memset(to, 'x', sizeof(expected));
+			memset(expected, 0, sizeof(expected));
+			memcpy(expected, head, sizeof(head));
+			memcpy(expected + sizeof(head), data, bytes);
+			medium_stream(&mapped.medium, to, head, sizeof(head), bytes ? data : NULL, bytes);
+			medium_fence(&mapped.medium);
+			assert_memory_equal(to, expected, padded);
+			assert_int_equal(to[padded], 'x');
+		}
+		close_mapped(&mapped);
+	}
+}
+
+static void persist_is_one_fence_or_one_sync_and_is_counted(void **state)
+{
+	(void)state;
+	for (int g = 0; g < 3; g++) {
+		struct mapped mapped;
+		char data[200] = "data";
+
+		open_mapped(&mapped, granularities[g]);
+		medium_copy(&mapped.medium, mapped.medium.base + 100, data, sizeof(data));
+		assert_int_equal(medium_persist(&mapped.medium, mapped.medium.base + 100, sizeof(data)), 0);
+		struct medium_counts counts = medium_counts(&mapped.medium);
+		assert_int_equal(counts.stored_bytes, sizeof(data));
+		assert_int_equal(counts.flushed_lines, g == MEDIUM_CACHE_LINE ? 4 : 0);
+		assert_int_equal(counts.fences, g == MEDIUM_PAGE ? 0 : 1);
+		assert_int_equal(counts.syncs, g == MEDIUM_PAGE ? 1 : 0);
+		close_mapped(&mapped);
+	}
+}
+
+static void a_failed_sync_is_reported_with_its_place(void **state)
+{
+	(void)state;
+	struct mapped mapped;
+
+	open_mapped(&mapped, "PAGE");
+	/* msync of a range that is not mapped fails with ENOMEM. */
+	size_t half = FILE_BYTES / 2;
+	assert_int_equal(munmap(mapped.medium.base + half, half), 0);
+	assert_int_equal(medium_sync(&mapped.medium, mapped.medium.base + half + 8, 100), -1);
+	assert_int_equal(errno, ENOMEM);
+	assert_string_equal(error_message(), "msync of 100 bytes at offset 524296: Cannot allocate memory");
+	assert_int_equal(medium_sync(&mapped.medium, mapped.medium.base, 100), 0);
+	assert_ptr_not_equal(
+		mmap(mapped.medium.base + half, half, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+		MAP_FAILED);
+	close_mapped(&mapped);
+}
+
+static void fence_exchange_exchanges_and_counts_one_fence(void **state)
+{
+	(void)state;
+	for (int g = 0; g < 3; g++) {
+		struct mapped mapped;
+		_Atomic uint64_t word = 5;
+
+		open_mapped(&mapped, granularities[g]);
+		assert_int_equal(medium_fence_exchange(&mapped.medium, &word, 9), 5);
+		assert_int_equal(word, 9);
+		assert_int_equal(medium_counts(&mapped.medium).fences, 1);
+		close_mapped(&mapped);
+	}
+}
+
+static void prefault_and_redirty_change_no_byte(void **state)
+{
+	(void)state;
+	struct mapped mapped;
+
+	open_mapped(&mapped, "PAGE");
+	memset(mapped.medium.base, 'k', FILE_BYTES);
+	medium_prefault(&mapped.medium);
+	medium_redirty(&mapped.medium, mapped.medium.base + 10, 9000);
+	for (size_t i = 0; i < FILE_BYTES; i++)
+		assert_int_equal(mapped.medium.base[i], 'k');
+	close_mapped(&mapped);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_granularity_of_the_map_chooses_the_medium),
+		cmocka_unit_test(a_streamed_record_is_head_then_data_then_zeros_to_the_line),
+		cmocka_unit_test(persist_is_one_fence_or_one_sync_and_is_counted),
+		cmocka_unit_test(a_failed_sync_is_reported_with_its_place),
+		cmocka_unit_test(fence_exchange_exchanges_and_counts_one_fence),
+		cmocka_unit_test(prefault_and_redirty_change_no_byte),
+	};
+
+	return cmocka_run_group_tests_name("medium", tests, NULL, NULL);
+}
