@@ -3,50 +3,72 @@
 #
 # deps.sh install PURPOSE   installs what PURPOSE is missing (asks for root only when something is missing)
 # deps.sh need PURPOSE      names what is missing and fails, installs nothing
+# deps.sh list PURPOSE      prints the names
 #
 # PURPOSE is build, run, check or bench; run and check include build, bench includes run.
 set -eu
 
-build="gcc pkg-config meson ninja-build python3 libpmem2-dev libisal-dev pandoc"
+build="gcc libc6-dev pkg-config meson ninja-build python3 libpmem2-dev libisal-dev pandoc"
 run=""
-check="g++ clang clang-format libclang-rt-14-dev libcmocka-dev libpmemlog-dev pmdk-tools valgrind strace binutils"
+check="g++ clang clang-format-14 libclang-rt-14-dev libcmocka-dev libpmemlog-dev pmdk-tools valgrind strace binutils
+	shellcheck"
 bench="libpmemlog-dev gnuplot-nox libsqlite3-dev liblmdb-dev librocksdb-dev"
 
-verb=${1:-}
-purpose=${2:-}
+usage() {
+	echo "usage: deps.sh install|need|list build|run|check|bench" >&2
+	exit 2
+}
+
+[ $# = 2 ] || usage
+verb=$1
+purpose=$2
 case $purpose in
 build) wanted=$build ;;
 run) wanted="$build $run" ;;
 check) wanted="$build $run $check" ;;
 bench) wanted="$build $run $bench" ;;
-*) echo "usage: deps.sh install|need build|run|check|bench" >&2; exit 2 ;;
+*) usage ;;
 esac
 
+case $verb in
+need | install) ;;
+list)
+	# shellcheck disable=SC2086 # a list of words
+	printf '%s\n' $wanted
+	exit 0
+	;;
+*) usage ;;
+esac
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "deps.sh: not a Debian system, so nothing is checked; 'scripts/deps.sh list $purpose' names what is needed" >&2
+	exit 0
+fi
+
+# shellcheck disable=SC2086 # a list of words
+installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' $wanted 2>/dev/null | sed -n 's/ installed$//p')
 missing=
 for package in $wanted; do
-	state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
-	[ "$state" = installed ] || missing="$missing $package"
+	printf '%s\n' "$installed" | grep -qxF -- "$package" || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 
-case $verb in
-need)
+by_hand() {
 	echo "Missing Debian packages:$missing" >&2
-	echo "Run 'make deps' (as root or with sudo) or install them by name, then repeat." >&2
-	exit 1 ;;
-install)
-	as_root=
-	if [ "$(id -u)" != 0 ]; then
-		command -v sudo >/dev/null || {
-			echo "Missing Debian packages:$missing" >&2
-			echo "Installing them needs root: run 'make deps' as root, then repeat." >&2
-			exit 1
-		}
-		as_root=sudo
-	fi
-	echo "Installing:$missing"
-	# shellcheck disable=SC2086
-	$as_root apt-get update -qq &&
-	$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null ;;
-*) echo "usage: deps.sh install|need build|run|check|bench" >&2; exit 2 ;;
-esac
+	echo "$1" >&2
+	exit 1
+}
+
+[ "$verb" = install ] || by_hand "'make deps' installs them (as root, or with sudo); then repeat."
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || by_hand "Installing them needs root: run 'make deps' as root, then repeat."
+	as_root=sudo
+fi
+echo "Installing:$missing"
+# A foreign source that is out of order must not keep us from Debian's own.
+$as_root apt-get update -qq || echo "deps.sh: 'apt-get update' failed; trying with the lists that are here" >&2
+# shellcheck disable=SC2086 # a list of words
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	-o DPkg::Lock::Timeout=300 $missing >/dev/null

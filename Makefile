@@ -1,0 +1,57 @@
+# The door to the Meson build: `make help` lists the targets, docs/design/build.md tells how they work.
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(if $(filter /usr,$(PREFIX)),lib/$(shell gcc -print-multiarch),lib)
+DESTDIR ?=
+
+python = PYTHONDONTWRITEBYTECODE=1 $(firstword $(wildcard /usr/bin/python3) python3)
+check = $(python) scripts/check.py
+
+.PHONY: all help deps check install uninstall asan tsan valgrind fmt fmt-check clean
+
+all: ## build the libraries into build/release (installs nothing; names Debian packages that are missing)
+	@scripts/deps.sh need build
+	@scripts/build.sh release
+
+deps: ## install the Debian packages that building, running and checking need
+	@scripts/deps.sh install check
+
+check: ## install what is missing, build with gcc and clang, run every test
+	@scripts/deps.sh install check
+	@$(check)
+
+install: ## install below DESTDIR and PREFIX (default /usr/local); what is not built yet is built first
+	@scripts/deps.sh need build
+	@scripts/build.sh release '-Dprefix=$(PREFIX)' '-Dlibdir=$(LIBDIR)'
+	@$(python) scripts/install.py install '$(DESTDIR)'
+
+uninstall: ## remove what install put below the same DESTDIR and PREFIX
+	@scripts/deps.sh need build
+	@scripts/build.sh release '-Dprefix=$(PREFIX)' '-Dlibdir=$(LIBDIR)'
+	@$(python) scripts/install.py uninstall '$(DESTDIR)'
+
+asan: ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/deps.sh install check
+	@$(check) asan
+
+tsan: ## the unit tests under ThreadSanitizer
+	@scripts/deps.sh install check
+	@$(check) tsan
+
+valgrind: ## the unit tests under valgrind's memcheck (slow, not part of check)
+	@scripts/deps.sh install check
+	@$(check) valgrind
+
+fmt: ## format the C code in place
+	@scripts/deps.sh install check
+	@git ls-files -co --exclude-standard -z '*.c' '*.h' | xargs -0 clang-format-14 -i
+
+fmt-check: ## name the C code that is not formatted
+	@scripts/deps.sh install check
+	@$(check) format
+
+clean: ## remove build/, where everything that is made lies
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

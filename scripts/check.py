@@ -1,0 +1,175 @@
+"""check.py [STAGE...]: runs the stages of `make check` in order, or only those named.
+
+Every stage goes on after a failed one, as far as it can. A case is one line of TAP: a cmocka test, a line of one of the
+checks in tests/*.py, or a whole command where there is nothing smaller. The last line sums the cases of all stages:
+N passed, N failed[, N skipped]. The exit status is 0 if none failed and at least one passed.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+MESON = "/usr/bin/meson" if os.access("/usr/bin/meson", os.X_OK) else "meson"
+CLANG_FORMAT = "clang-format-14"
+TAP_LINE = re.compile(r"^(not )?ok\b[^#\n]*(#\s*SKIP)?", re.IGNORECASE | re.MULTILINE)
+# What would steer compilers, the loader, Python or the tests from outside.
+STRAY = ["LIBRARY_PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "PYTHONPATH",
+         "PYTHONHOME", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "PMEM2_FORCE_GRANULARITY", "DESTDIR", "PREFIX", "LIBDIR",
+         "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"]
+
+
+class Tally:
+    """Cases that passed, failed and were skipped."""
+
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def __str__(self):
+        return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+def run(command, quiet=False):
+    """Runs a command in the root folder; returns (worked, output). Output is shown at once unless quiet."""
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if quiet else None,
+                          stderr=subprocess.STDOUT if quiet else None, text=True, errors="replace", check=False)
+    return done.returncode == 0, done.stdout or ""
+
+
+def command_case(claim, command):
+    """A command as one case; its output is shown if it fails."""
+    worked, output = run(command, quiet=True)
+    print(f"{'ok' if worked else 'not ok'} - {claim}")
+    if not worked:
+        print(output.rstrip())
+    return Tally(passed=1) if worked else Tally(failed=1)
+
+
+def count_tap(text, worked):
+    """The cases in a text of TAP. What failed, or said nothing, without a failed case counts as one."""
+    tally = Tally()
+    for line in TAP_LINE.finditer(text):
+        if line.group(2):
+            tally.skipped += 1
+        elif line.group(1):
+            tally.failed += 1
+        else:
+            tally.passed += 1
+    if not tally.failed and (not worked or not tally.passed + tally.skipped):
+        tally.failed = 1
+    return tally
+
+
+def script(name, *arguments):
+    """A check of tests/ that prints TAP; only what failed is shown."""
+    worked, output = run([PYTHON, f"tests/{name}", *arguments], quiet=True)
+    tally = count_tap(output, worked)
+    if tally.failed:
+        print("\n".join(line for line in output.splitlines() if not re.match(r"ok |1\.\.", line)))
+    return tally
+
+
+def build(folder):
+    """Compiles one of the build folders; one case."""
+    return command_case(f"build/{folder} compiles without a warning", ["scripts/build.sh", folder])
+
+
+def tests(folder, *options, wrapper=()):
+    """Compiles a build folder and runs its tests; the cases are those that the tests report."""
+    tally = build(folder)
+    if tally.failed:
+        return tally
+    logs = ROOT / "build" / folder / "meson-logs"
+    for old in logs.glob("testlog*"):
+        old.unlink()
+    shutil.rmtree(ROOT / "build" / folder / "tests" / "tmp", ignore_errors=True)
+    (ROOT / "build" / folder / "tests" / "tmp").mkdir(parents=True, exist_ok=True)
+    worked, output = run([*wrapper, MESON, "test", "-C", f"build/{folder}", "--no-rebuild", "--print-errorlogs", *options],
+                         quiet=True)
+    counted = Tally()
+    for log in logs.glob("testlog*.json"):
+        for line in log.read_text().splitlines():
+            result = json.loads(line)
+            text = result["stdout"] if re.search(r"^1\.\.\d", result["stdout"], re.MULTILINE) else ""
+            fine = result["result"] in ("OK", "EXPECTEDFAIL", "SKIP")
+            if not text and fine: # not TAP: the program is the case
+                counted.add(Tally(skipped=1) if result["result"] == "SKIP" else Tally(passed=1))
+            else:
+                counted.add(count_tap(text, fine))
+    if not worked and not counted.failed:
+        counted.failed = 1
+    if counted.failed:
+        print(output.rstrip())
+    tally.add(counted)
+    return tally
+
+
+def format_stage():
+    found, names = run(["git", "ls-files", "-co", "--exclude-standard", "*.c", "*.h"], quiet=True)
+    files = [name for name in names.split("\n") if name and (ROOT / name).exists()] if found else []
+    if not files: # not a git tree, as in a release tarball
+        files = sorted(str(p.relative_to(ROOT)) for top in ("src", "include", "tests", "examples", "bench")
+                       for p in (ROOT / top).rglob("*.[ch]"))
+    tally = command_case(f"{len(files)} C files are formatted (make fmt mends them)",
+                         [CLANG_FORMAT, "--dry-run", "-Werror", "--", *files])
+    scripts = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "scripts").glob("*.sh"))] + [".ci/run"]
+    tally.add(command_case("shell scripts pass shellcheck", ["shellcheck", *scripts]))
+    return tally
+
+
+def tsan_stage():
+    # ThreadSanitizer's shadow memory collides with addresses that kernels with 32 random bits hand out.
+    fixed, _ = run(["setarch", "-R", "true"], quiet=True)
+    return tests("tsan", "--timeout-multiplier=4", wrapper=["setarch", "-R"] if fixed else [])
+
+
+def valgrind_stage():
+    memcheck = "valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible"
+    return tests("release", "--timeout-multiplier=20", f"--wrapper={memcheck}")
+
+
+STAGES = {
+    "format": format_stage,
+    "layers": lambda: script("layers.py"),
+    "gcc": lambda: tests("release"),
+    "clang": lambda: build("clang"),
+    "asan": lambda: tests("asan", "--timeout-multiplier=4"),
+    "tsan": tsan_stage,
+}
+ON_REQUEST = {"valgrind": valgrind_stage}
+
+
+def main(names):
+    stages = {**STAGES, **ON_REQUEST}
+    unknown = [name for name in names if name not in stages]
+    if unknown:
+        sys.exit(f"check.py: no stage is called {unknown[0]}; there are {', '.join(stages)}")
+    for name in STRAY:
+        os.environ.pop(name, None)
+    os.environ["PATH"] = "/usr/bin:/bin:" + os.environ.get("PATH", "")
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    total, begin = Tally(), time.monotonic()
+    for name in names or STAGES:
+        print(f"== {name}", flush=True)
+        stage_begin = time.monotonic()
+        tally = stages[name]()
+        print(f"== {name}: {tally} in {time.monotonic() - stage_begin:.1f} s", flush=True)
+        total.add(tally)
+    print(f"== all stages in {time.monotonic() - begin:.1f} s")
+    print(total)
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""install.py install|uninstall DESTDIR: installs what build/release holds, or removes the same files again.
+
+PREFIX is a setting of build/release, which the Makefile makes before. Nothing is compiled here. DESTDIR may be empty
+and may be relative to the folder of the call. Uninstalling asks Meson what it would install, so that it needs no log of
+the installation and works after `make clean`.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+BUILD = pathlib.Path("build/release")
+MESON = "/usr/bin/meson" if os.access("/usr/bin/meson", os.X_OK) else "meson"
+OURS = ("miniasync", "pmemstream", "pmemlog", "nvm") # folders with such names go when they are empty
+
+
+def below(destdir, path):
+    """Where an absolute path of the installation lies under DESTDIR."""
+    return pathlib.Path(destdir + str(path)) if destdir else pathlib.Path(path)
+
+
+def installed_files():
+    """Every path that the build installs, without DESTDIR; folders that are installed whole are taken apart."""
+    plan = subprocess.run([MESON, "introspect", "--installed", str(BUILD)], check=True, capture_output=True, text=True)
+    for source, target in json.loads(plan.stdout).items():
+        source, target = pathlib.Path(source), pathlib.Path(target)
+        if source.is_dir():
+            yield from (target / p.relative_to(source) for p in source.rglob("*") if p.is_file() and p.name != "meson.build")
+        else:
+            yield target
+
+
+def install(destdir):
+    environment = {**os.environ, "DESTDIR": destdir}
+    if not destdir:
+        del environment["DESTDIR"]
+    done = subprocess.run([MESON, "install", "--no-rebuild", "--quiet", "-C", str(BUILD)], env=environment, check=False)
+    log = BUILD / "meson-logs" / "install-log.txt"
+    if os.geteuid() == 0 and log.exists(): # sudo make install must not lock the owner out of his tree
+        owner = BUILD.stat()
+        os.chown(log, owner.st_uid, owner.st_gid)
+    return done.returncode
+
+
+def uninstall(destdir):
+    folders = set()
+    for path in installed_files():
+        target = below(destdir, path)
+        if target.is_symlink() or target.exists():
+            target.unlink()
+            folders.update(target.parents)
+    for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
+        if any(name in folder.name for name in OURS) and not any(folder.iterdir()):
+            folder.rmdir()
+    return 0
+
+
+def main():
+    verb, destdir = sys.argv[1], sys.argv[2]
+    destdir = os.path.abspath(destdir) if destdir else ""
+    status = {"install": install, "uninstall": uninstall}[verb](destdir)
+    if status == 0 and not destdir and os.geteuid() == 0:
+        subprocess.run(["ldconfig"], check=False)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
