@@ -1,5 +1,5 @@
 /*
- * map.c: the medium behind a mapping of libpmem2.
+ * map.c: the medium behind a mapping: libpmem2's, or a range that the caller mapped.
  *
  * BYTE and CACHE_LINE use libpmem2's copy, flush and drain functions. PAGE does not: those call msync and abort the
  * process or hide the error when it fails; here a sync is one msync whose error the caller sees.
@@ -9,12 +9,14 @@
 
 #include <errno.h>
 #include <libpmem2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <emmintrin.h>
 #endif
 
 /* Records up to this size are gathered on the stack and leave in one call. */
@@ -96,6 +98,18 @@ static void store8(struct medium *medium, uint64_t *to, uint64_t value)
 	__atomic_store_n(to, value, __ATOMIC_RELEASE);
 }
 
+static void stream8_lines(struct medium *medium, uint64_t *to, uint64_t value)
+{
+#if defined(__x86_64__)
+	if (medium->granularity == MEDIUM_CACHE_LINE) {
+		_mm_stream_si64((long long *)to, (long long)value);
+		return;
+	}
+#endif
+	store8(medium, to, value);
+	medium->flush_fn(to, sizeof(*to));
+}
+
 static uint32_t exchange4(struct medium *medium, uint32_t *at, uint32_t value)
 {
 	(void)medium;
@@ -160,6 +174,7 @@ static const struct medium_ops line_ops = {
 	.copy = copy_lines,
 	.stream = stream_lines,
 	.store8 = store8,
+	.stream8 = stream8_lines,
 	.exchange4 = exchange4,
 	.flush = flush_lines,
 	.fence = fence_lines,
@@ -172,6 +187,7 @@ static const struct medium_ops page_ops = {
 	.copy = copy_page,
 	.stream = stream_page,
 	.store8 = store8,
+	.stream8 = store8,
 	.exchange4 = exchange4,
 	.flush = flush_nothing,
 	.fence = fence_memory,
@@ -179,6 +195,13 @@ static const struct medium_ops page_ops = {
 	.written = flush_nothing,
 	.redirty = redirty_pages,
 };
+
+static void take_functions(struct medium *medium, struct pmem2_map *map)
+{
+	medium->copy_fn = pmem2_get_memcpy_fn(map);
+	medium->flush_fn = pmem2_get_flush_fn(map);
+	medium->drain_fn = pmem2_get_drain_fn(map);
+}
 
 int medium_from_map(struct medium *medium, struct pmem2_map *map, bool writable)
 {
@@ -191,10 +214,42 @@ int medium_from_map(struct medium *medium, struct pmem2_map *map, bool writable)
 	if (medium_prepare(medium, page ? &page_ops : &line_ops, pmem2_map_get_address(map), pmem2_map_get_size(map),
 			   ours, writable))
 		return -1;
-	if (!page) {
-		medium->copy_fn = pmem2_get_memcpy_fn(map);
-		medium->flush_fn = pmem2_get_flush_fn(map);
-		medium->drain_fn = pmem2_get_drain_fn(map);
+	if (!page)
+		take_functions(medium, map);
+	return 0;
+}
+
+/* libpmem2 gives its functions only for a mapping; they depend on its granularity alone, so any page will do. */
+static int take_functions_by_granularity(struct medium *medium)
+{
+	struct pmem2_source *source = NULL;
+	struct pmem2_map *map = NULL;
+	void *page = aligned_alloc(MEDIUM_PAGE_BYTES, MEDIUM_PAGE_BYTES);
+	int err = page ? pmem2_source_from_anon(&source, MEDIUM_PAGE_BYTES) : -ENOMEM;
+
+	if (!err)
+		err = pmem2_map_from_existing(&map, source, page, MEDIUM_PAGE_BYTES,
+					      medium->granularity == MEDIUM_BYTE ? PMEM2_GRANULARITY_BYTE
+										 : PMEM2_GRANULARITY_CACHE_LINE);
+	if (!err) {
+		take_functions(medium, map);
+		pmem2_map_delete(&map);
+	}
+	pmem2_source_delete(&source);
+	free(page);
+	return err ? error_set(ENOMEM, "no memory for libpmem2's functions") : 0;
+}
+
+int medium_from_range(struct medium *medium, void *base, size_t size, enum medium_granularity granularity,
+		      bool writable)
+{
+	bool page = granularity == MEDIUM_PAGE;
+
+	if (medium_prepare(medium, page ? &page_ops : &line_ops, base, size, granularity, writable))
+		return -1;
+	if (!page && take_functions_by_granularity(medium)) {
+		medium_close(medium);
+		return -1;
 	}
 	return 0;
 }

@@ -39,6 +39,9 @@ struct medium_ops {
 		       size_t data_bytes);
 	/* One aligned 8-byte store, atomic, with release order. */
 	void (*store8)(struct medium *medium, uint64_t *to, uint64_t value);
+	/* The same without release order and without leaving the line in the cache: durable at the thread's next fence,
+	 * no flush needed (PAGE: store8). For words that are written often and seldom read. */
+	void (*stream8)(struct medium *medium, uint64_t *to, uint64_t value);
 	/* One aligned 4-byte exchange on the medium, sequentially consistent: for words that processes share. */
 	uint32_t (*exchange4)(struct medium *medium, uint32_t *at, uint32_t value);
 	/* Starts to write back the lines of a range; the thread's next fence waits for it. */
@@ -82,6 +85,13 @@ struct medium {
  */
 int medium_from_map(struct medium *medium, struct pmem2_map *map, bool writable);
 void medium_close(struct medium *medium);
+
+/*
+ * Describes a range of memory that the caller mapped, from one file or several, and that is to be treated as
+ * granularity says. The rest is as with medium_from_map.
+ */
+int medium_from_range(struct medium *medium, void *base, size_t size, enum medium_granularity granularity,
+		      bool writable);
 
 /* For other implementations of the table: allocates the counters; 0, or -1 with ENOMEM. */
 int medium_prepare(struct medium *medium, const struct medium_ops *ops, void *base, size_t size,
@@ -128,6 +138,12 @@ static inline void medium_store8(struct medium *medium, uint64_t *to, uint64_t v
 {
 	MEDIUM_COUNT(medium, stored_bytes, sizeof(value));
 	medium->ops->store8(medium, to, value);
+}
+
+static inline void medium_stream8(struct medium *medium, uint64_t *to, uint64_t value)
+{
+	MEDIUM_COUNT(medium, stored_bytes, sizeof(value));
+	medium->ops->stream8(medium, to, value);
 }
 
 static inline uint32_t medium_exchange4(struct medium *medium, uint32_t *at, uint32_t value)

@@ -162,6 +162,30 @@ static void prefault_and_redirty_change_no_byte(void **state)
 	close_mapped(&mapped);
 }
 
+static void a_range_of_memory_is_a_medium_of_any_granularity(void **state)
+{
+	(void)state;
+	char *base = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(base, MAP_FAILED);
+	for (int g = 0; g < 3; g++) {
+		struct medium medium;
+		uint64_t word;
+
+		assert_int_equal(medium_from_range(&medium, base, FILE_BYTES, (enum medium_granularity)g, true), 0);
+		assert_int_equal(medium.granularity, g);
+		medium_copy(&medium, base + 100, "hello", 5);
+		assert_memory_equal(base + 100, "hello", 5);
+		medium_stream8(&medium, (uint64_t *)(base + 4096), UINT64_C(0x0123456789abcdef) + (unsigned)g);
+		assert_int_equal(medium_persist(&medium, base + 4096, 8), 0);
+		memcpy(&word, base + 4096, sizeof(word));
+		assert_int_equal(word, UINT64_C(0x0123456789abcdef) + (unsigned)g);
+		assert_int_equal(medium_counts(&medium).stored_bytes, 5 + 8);
+		medium_close(&medium);
+	}
+	munmap(base, FILE_BYTES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +194,7 @@ int main(void)
 		cmocka_unit_test(persist_is_one_fence_or_one_sync_and_is_counted),
 		cmocka_unit_test(a_failed_sync_is_reported_with_its_place),
 		cmocka_unit_test(fence_exchange_exchanges_and_counts_one_fence),
+		cmocka_unit_test(a_range_of_memory_is_a_medium_of_any_granularity),
 		cmocka_unit_test(prefault_and_redirty_change_no_byte),
 	};
 
