@@ -25,9 +25,9 @@ compiler=gcc
 options=
 case $name in
 release) ;;
-clang) compiler=clang ;;
-asan) options="-Db_sanitize=address,undefined -Db_lundef=false" ;;
-tsan) options="-Db_sanitize=thread -Db_lundef=false" ;;
+clang) compiler=clang options=-Dman=disabled ;;
+asan) options="-Dman=disabled -Db_sanitize=address,undefined -Db_lundef=false" ;;
+tsan) options="-Dman=disabled -Db_sanitize=thread -Db_lundef=false" ;;
 *)
 	echo "build.sh: no build folder is called '$name'" >&2
 	exit 2

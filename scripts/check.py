@@ -146,6 +146,10 @@ STAGES = {
     "clang": lambda: build("clang"),
     "asan": lambda: tests("asan", "--timeout-multiplier=4"),
     "tsan": tsan_stage,
+    "headers": lambda: script("headers.py"),
+    "symbols": lambda: script("symbols.py", "build/release", "build/clang"),
+    "install": lambda: script("installed.py"),
+    "docs": lambda: script("docs.py", "build/release"),
 }
 ON_REQUEST = {"valgrind": valgrind_stage}
 

@@ -21,10 +21,18 @@ def below(destdir, path):
     return pathlib.Path(destdir + str(path)) if destdir else pathlib.Path(path)
 
 
+def introspect(what):
+    done = subprocess.run([MESON, "introspect", what, str(BUILD)], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def prefix():
+    return next(option["value"] for option in introspect("--buildoptions") if option["name"] == "prefix")
+
+
 def installed_files():
     """Every path that the build installs, without DESTDIR; folders that are installed whole are taken apart."""
-    plan = subprocess.run([MESON, "introspect", "--installed", str(BUILD)], check=True, capture_output=True, text=True)
-    for source, target in json.loads(plan.stdout).items():
+    for source, target in introspect("--installed").items():
         source, target = pathlib.Path(source), pathlib.Path(target)
         if source.is_dir():
             yield from (target / p.relative_to(source) for p in source.rglob("*") if p.is_file() and p.name != "meson.build")
@@ -45,12 +53,13 @@ def install(destdir):
 
 
 def uninstall(destdir):
+    top = below(destdir, prefix())
     folders = set()
     for path in installed_files():
         target = below(destdir, path)
         if target.is_symlink() or target.exists():
             target.unlink()
-            folders.update(target.parents)
+            folders.update(parent for parent in target.parents if top in parent.parents)
     for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
         if any(name in folder.name for name in OURS) and not any(folder.iterdir()):
             folder.rmdir()

@@ -1,0 +1,113 @@
+"""Installs below build/check by `make install`, and uses what lies there as a stranger would.
+
+The headers, libraries and pkg-config files are what include/ and tests/abi/ say; every example is built by the command
+that its own top comment names ("Build: ...") and run by the lines that begin with "Run:"; uninstalling leaves nothing.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import tap
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CHECK = ROOT / "build" / "check"
+VERSION = (ROOT / "VERSION").read_text().strip()
+RUN_SECONDS = 120
+
+
+def run(command, folder=ROOT, **environment):
+    """What went wrong with a command, with its output; empty if nothing."""
+    try:
+        done = subprocess.run(command, shell=isinstance(command, str), cwd=folder, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, errors="replace", timeout=RUN_SECONDS, check=False,
+                              env={**os.environ, **environment})
+    except subprocess.TimeoutExpired:
+        return f"{command}: not done after {RUN_SECONDS} s"
+    return f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}" if done.returncode else ""
+
+
+def make(target, root, prefix):
+    return run(["make", "--no-print-directory", target, f"DESTDIR={root}", f"PREFIX={prefix}"])
+
+
+def files_below(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() or p.is_symlink())
+
+
+def differences(found, expected):
+    return [f"missing: {name}" for name in sorted(set(expected) - set(found))] + \
+           [f"too many: {name}" for name in sorted(set(found) - set(expected))]
+
+
+def check_library(promise, libraries):
+    """One library: its files, its link names, no path of the build in it."""
+    name = promise.stem
+    soname = re.search(r"^soname (\S+)", promise.read_text(), re.MULTILINE).group(1)
+    problems = [f"{link} is missing" for link in (f"{name}.so", soname) if not (libraries / link).exists()]
+    if not problems:
+        dynamic = subprocess.run(["readelf", "--dynamic", "--wide", libraries / soname], check=True, capture_output=True,
+                                 text=True).stdout
+        problems += [f"{soname} has a {word}" for word in ("RUNPATH", "RPATH") if f"({word})" in dynamic]
+    return problems
+
+
+def check_example(source, environment):
+    """Builds and runs one example by the commands in its comment."""
+    text = source.read_text()
+    builds = re.findall(r"^ \* +Build: +(.+)$", text, re.MULTILINE)
+    runs = re.findall(r"^ \* +Run: +(.+)$", text, re.MULTILINE)
+    if len(builds) != 1 or not runs:
+        return "its top comment needs one line ' * Build: COMMAND' and one or more ' * Run: COMMAND'"
+    folder = CHECK / "examples" / source.stem
+    folder.mkdir(parents=True)
+    shutil.copy(source, folder)
+    for command in builds + runs:
+        problem = run(command, folder, **environment)
+        if problem:
+            return problem
+    return ""
+
+
+def check_debian_layout():
+    """PREFIX=/usr is Debian's layout: libraries in the folder of the architecture."""
+    root = CHECK / "usr"
+    tap.case("make install PREFIX=/usr works", make("install", root, "/usr"))
+    triplet = subprocess.run(["gcc", "-print-multiarch"], check=True, capture_output=True, text=True).stdout.strip()
+    libraries = root / "usr" / "lib" / triplet
+    problems = []
+    for name in (path.stem for path in sorted((ROOT / "tests" / "abi").glob("*.symbols"))):
+        pc = libraries / "pkgconfig" / f"{name}.pc"
+        if not (libraries / f"{name}.so").exists() or not pc.exists() or "prefix=/usr\n" not in pc.read_text():
+            problems.append(f"{name} or its pkg-config file is not in {libraries}, or not for /usr")
+    tap.case("PREFIX=/usr puts the libraries where Debian has them", problems)
+    tap.case("make uninstall PREFIX=/usr leaves no file", make("uninstall", root, "/usr") or files_below(root))
+
+
+def main():
+    shutil.rmtree(CHECK, ignore_errors=True)
+    CHECK.mkdir(parents=True)
+    check_debian_layout()
+    root, prefix = CHECK / "root", CHECK / "root" / "usr" / "local"
+    tap.case("make install DESTDIR= works", make("install", root, "/usr/local"))
+    headers = [name for name in files_below(ROOT / "include") if name != "meson.build"]
+    (prefix / "include").mkdir(parents=True, exist_ok=True)
+    tap.case("the headers of include/ are installed, no others", differences(files_below(prefix / "include"), headers))
+    environment = {"PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(root),
+                   "LD_LIBRARY_PATH": str(prefix / "lib")}
+    for promise in sorted((ROOT / "tests" / "abi").glob("*.symbols")):
+        name = promise.stem
+        tap.case(f"{name} is installed under its names", check_library(promise, prefix / "lib"))
+        tap.case(f"pkg-config knows {name} {VERSION}", run(["pkg-config", "--print-errors", f"{name} = {VERSION}"], **environment))
+    for source in sorted((ROOT / "examples").glob("*.c")):
+        tap.case(f"example {source.stem} builds and runs on the installed libraries", check_example(source, environment))
+    tap.case("make uninstall leaves no file", make("uninstall", root, "/usr/local") or files_below(root))
+    ours = [str(p) for p in root.rglob("*") if re.search("miniasync|pmemstream|pmemlog", p.name)]
+    tap.case("make uninstall leaves no folder of ours", ours)
+    tap.done()
+
+
+if __name__ == "__main__":
+    main()
