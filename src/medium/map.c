@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <libpmem2.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -219,24 +220,33 @@ int medium_from_map(struct medium *medium, struct pmem2_map *map, bool writable)
 	return 0;
 }
 
-/* libpmem2 gives its functions only for a mapping; they depend on its granularity alone, so any page will do. */
+/*
+ * libpmem2 gives its functions only for a mapping. They depend on its granularity alone, so one page serves every
+ * medium of a kind. It stays until the process ends: pmem2_map_delete of a mapping of this sort leaks (libpmem2 1.12).
+ */
 static int take_functions_by_granularity(struct medium *medium)
 {
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct pmem2_map *maps[2];
+	bool lines = medium->granularity == MEDIUM_CACHE_LINE;
 	struct pmem2_source *source = NULL;
-	struct pmem2_map *map = NULL;
-	void *page = aligned_alloc(MEDIUM_PAGE_BYTES, MEDIUM_PAGE_BYTES);
-	int err = page ? pmem2_source_from_anon(&source, MEDIUM_PAGE_BYTES) : -ENOMEM;
+	int err = 0;
 
-	if (!err)
-		err = pmem2_map_from_existing(&map, source, page, MEDIUM_PAGE_BYTES,
-					      medium->granularity == MEDIUM_BYTE ? PMEM2_GRANULARITY_BYTE
-										 : PMEM2_GRANULARITY_CACHE_LINE);
-	if (!err) {
-		take_functions(medium, map);
-		pmem2_map_delete(&map);
+	pthread_mutex_lock(&lock);
+	if (!maps[lines]) {
+		void *page = aligned_alloc(MEDIUM_PAGE_BYTES, MEDIUM_PAGE_BYTES);
+
+		err = page ? pmem2_source_from_anon(&source, MEDIUM_PAGE_BYTES) : -ENOMEM;
+		if (!err)
+			err = pmem2_map_from_existing(&maps[lines], source, page, MEDIUM_PAGE_BYTES,
+						      lines ? PMEM2_GRANULARITY_CACHE_LINE : PMEM2_GRANULARITY_BYTE);
+		pmem2_source_delete(&source);
+		if (err)
+			free(page);
 	}
-	pmem2_source_delete(&source);
-	free(page);
+	if (!err)
+		take_functions(medium, maps[lines]);
+	pthread_mutex_unlock(&lock);
 	return err ? error_set(ENOMEM, "no memory for libpmem2's functions") : 0;
 }
 
