@@ -71,8 +71,12 @@ def count_tap(text, worked):
     return tally
 
 
-def script(name, *arguments):
-    """A check of tests/ that prints TAP; only what failed is shown."""
+def script(name, *arguments, folders=()):
+    """A check of tests/ that prints TAP, after compiling the folders it looks at; only what failed is shown."""
+    for folder in folders:
+        if not run(["scripts/build.sh", folder], quiet=True)[0]:
+            print(f"not ok - build/{folder} does not compile, so there is nothing to check")
+            return Tally(failed=1)
     worked, output = run([PYTHON, f"tests/{name}", *arguments], quiet=True)
     tally = count_tap(output, worked)
     if tally.failed:
@@ -147,9 +151,9 @@ STAGES = {
     "asan": lambda: tests("asan", "--timeout-multiplier=4"),
     "tsan": tsan_stage,
     "headers": lambda: script("headers.py"),
-    "symbols": lambda: script("symbols.py", "build/release", "build/clang"),
-    "install": lambda: script("installed.py"),
-    "docs": lambda: script("docs.py", "build/release"),
+    "symbols": lambda: script("symbols.py", "build/release", "build/clang", folders=["release", "clang"]),
+    "install": lambda: script("installed.py", folders=["release"]),
+    "docs": lambda: script("docs.py", "build/release", folders=["release"]),
 }
 ON_REQUEST = {"valgrind": valgrind_stage}
 

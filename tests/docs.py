@@ -37,8 +37,8 @@ def names_of(text):
     return re.findall(r"[\w.]+", listed[0].replace("\\_", "_")) if len(listed) == 2 else []
 
 
-def examine_page(path, found):
-    """What is wrong with one page; found is the set of installed pages, as name.section."""
+def examine_page(path, found, declared):
+    """What is wrong with one page; found is the set of installed pages, as name.section, declared the headers' text."""
     page, text, problems = path.stem, path.read_text(), []
     section = page.rsplit(".", 1)[-1]
     if section not in SECTIONS:
@@ -56,8 +56,10 @@ def examine_page(path, found):
                  for name in names if f"{name}.{section}" not in found]
     if section == "3":
         synopsis = present.get("SYNOPSIS", "")
-        problems += [f"SYNOPSIS does not declare {name}" for name in names
-                     if not name.startswith("lib") and not re.search(rf"\b{re.escape(name)}\b", synopsis)]
+        for name in names:
+            for text_of, where in ((synopsis, "SYNOPSIS"), (declared, "include/")):
+                if not re.search(rf"\b{re.escape(name)}\b", text_of):
+                    problems.append(f"{where} does not declare {name}")
     problems += [f"refers to {name}({number}), which is no page" for name, number in
                  sorted({m.groups() for m in OURS.finditer(text.replace("\\_", "_"))}) if f"{name}.{number}" not in found]
     return problems
@@ -93,6 +95,7 @@ text
 # SEE ALSO
 **runtime_wait**(3), **libpmem2**(7)
 """
+HEADERS = "int toy_open(void);\nint toy_shut(void);\n"
 PAGES = {"toy_open.3", "toy_shut.3", "runtime_wait.3"}
 PLANTED = [
     ("a page without ERRORS is found", PAGE.replace("# ERRORS\ntext\n", ""), PAGES, "section ERRORS is missing"),
@@ -102,6 +105,7 @@ PLANTED = [
     ("a page without its own name is found", PAGE.replace("toy_open, ", ""), PAGES, "own name among them"),
     ("a name without a page is found", PAGE, PAGES - {"toy_shut.3"}, "not found as toy_shut(3)"),
     ("a function that SYNOPSIS lacks is found", PAGE.replace("int toy_shut(void);", ""), PAGES, "does not declare toy_shut"),
+    ("a function that no header has is found", PAGE.replace("toy_shut", "toy_lost"), PAGES, "include/ does not declare toy_lost"),
     ("a reference to no page is found", PAGE, PAGES - {"runtime_wait.3"}, "refers to runtime_wait(3)"),
 ]
 
@@ -110,10 +114,10 @@ def self_test():
     with tempfile.TemporaryDirectory() as folder:
         page = pathlib.Path(folder) / "toy_open.3.md"
         page.write_text(PAGE)
-        tap.case("a sound page has no fault", examine_page(page, PAGES))
+        tap.case("a sound page has no fault", examine_page(page, PAGES, HEADERS))
         for claim, text, pages, expected in PLANTED:
             page.write_text(text)
-            faults = examine_page(page, pages)
+            faults = examine_page(page, pages, HEADERS)
             tap.case(claim, "" if any(expected in line for line in faults) else f"expected '{expected}', found {faults}")
         page.write_text("[a](gone.md) `[b](code.md)` [c](https://example.org/) [d](#here)")
         tap.case("a broken link is found, and only that", "" if len(list(broken_links(page))) == 1 else "not found")
@@ -121,8 +125,9 @@ def self_test():
 
 def main():
     found = installed_pages(ROOT / sys.argv[1])
+    declared = "\n".join(path.read_text() for path in (ROOT / "include").rglob("*.h"))
     for path in sorted((ROOT / "docs" / "man").glob("*.md")):
-        tap.case(f"{path.stem} is whole", examine_page(path, found))
+        tap.case(f"{path.stem} is whole", examine_page(path, found, declared))
     for path in sorted((ROOT / "tests" / "abi").glob("*.symbols")):
         symbols = re.findall(r"^(\w+)@", path.read_text(), re.MULTILINE)
         tap.case(f"each of the {len(symbols)} symbols of {path.stem} has its man page",

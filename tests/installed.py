@@ -95,12 +95,15 @@ def main():
     headers = [name for name in files_below(ROOT / "include") if name != "meson.build"]
     (prefix / "include").mkdir(parents=True, exist_ok=True)
     tap.case("the headers of include/ are installed, no others", differences(files_below(prefix / "include"), headers))
-    environment = {"PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(root),
+    # Relative to the folder of an example, so that a blank in the path of the tree does not end a compiler's flag.
+    environment = {"PKG_CONFIG_PATH": "../../root/usr/local/lib/pkgconfig", "PKG_CONFIG_SYSROOT_DIR": "../../root",
                    "LD_LIBRARY_PATH": str(prefix / "lib")}
+    examples = CHECK / "examples" / "any"
+    examples.mkdir(parents=True)
     for promise in sorted((ROOT / "tests" / "abi").glob("*.symbols")):
         name = promise.stem
         tap.case(f"{name} is installed under its names", check_library(promise, prefix / "lib"))
-        tap.case(f"pkg-config knows {name} {VERSION}", run(["pkg-config", "--print-errors", f"{name} = {VERSION}"], **environment))
+        tap.case(f"pkg-config knows {name} {VERSION}", run(["pkg-config", "--print-errors", f"{name} = {VERSION}"], examples, **environment))
     for source in sorted((ROOT / "examples").glob("*.c")):
         tap.case(f"example {source.stem} builds and runs on the installed libraries", check_example(source, environment))
     tap.case("make uninstall leaves no file", make("uninstall", root, "/usr/local") or files_below(root))
