@@ -58,4 +58,4 @@ if [ ! -f "$dir/build.ninja" ] || [ "$(sed -n 1,2p "$dir/settings")" != "$(print
 elif [ $# != 0 ] && [ "$(sed -n 3p "$dir/settings")" != "$settings" ]; then
 	setup --reconfigure "$@"
 fi
-exec ninja -C "$dir" -j "$(nproc)" --quiet
+exec ninja -C "$dir" -j "$(nproc)"

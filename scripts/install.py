@@ -40,7 +40,14 @@ def installed_files():
             yield target
 
 
-def install(destdir):
+def refused(folder):
+    """True if this user may not write to a folder, or not make it."""
+    while not folder.exists():
+        folder = folder.parent
+    return not os.access(folder, os.W_OK | os.X_OK)
+
+
+def install(targets, destdir):
     environment = {**os.environ, "DESTDIR": destdir}
     if not destdir:
         del environment["DESTDIR"]
@@ -49,29 +56,36 @@ def install(destdir):
     if os.geteuid() == 0 and log.exists(): # sudo make install must not lock the owner out of his tree
         owner = BUILD.stat()
         os.chown(log, owner.st_uid, owner.st_gid)
+    if done.returncode == 0:
+        print(f"{len(targets)} files installed below {below(destdir, prefix())}")
     return done.returncode
 
 
-def uninstall(destdir):
-    top = below(destdir, prefix())
-    folders = set()
-    for path in installed_files():
-        target = below(destdir, path)
+def uninstall(targets, destdir):
+    top, folders, count = below(destdir, prefix()), set(), 0
+    for target in targets:
         if target.is_symlink() or target.exists():
             target.unlink()
+            count += 1
             folders.update(parent for parent in target.parents if top in parent.parents)
     for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
         if any(name in folder.name for name in OURS) and not any(folder.iterdir()):
             folder.rmdir()
+    print(f"{count} files removed below {top}")
     return 0
 
 
 def main():
     verb, destdir = sys.argv[1], sys.argv[2]
     destdir = os.path.abspath(destdir) if destdir else ""
-    status = {"install": install, "uninstall": uninstall}[verb](destdir)
+    targets = [below(destdir, path) for path in installed_files()]
+    for folder in sorted({target.parent for target in targets}):
+        if refused(folder):
+            print(f"{folder} is not yours to write to: run this as root, or choose DESTDIR= or PREFIX=", file=sys.stderr)
+            return 1
+    status = {"install": install, "uninstall": uninstall}[verb](targets, destdir)
     if status == 0 and not destdir and os.geteuid() == 0:
-        subprocess.run(["ldconfig"], check=False)
+        subprocess.run(["/sbin/ldconfig"], check=False)
     return status
 
 
