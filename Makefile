@@ -44,7 +44,7 @@ valgrind: ## the unit tests under valgrind's memcheck (slow, not part of check)
 
 fmt: ## format the C code in place
 	@scripts/deps.sh install check
-	@git ls-files -co --exclude-standard -z '*.c' '*.h' | xargs -0 clang-format-14 -i
+	@$(check) reformat
 
 fmt-check: ## name the C code that is not formatted
 	@scripts/deps.sh install check
