@@ -7,7 +7,7 @@ DESTDIR ?=
 python = PYTHONDONTWRITEBYTECODE=1 $(firstword $(wildcard /usr/bin/python3) python3)
 check = $(python) scripts/check.py
 
-.PHONY: all help deps check install uninstall asan tsan valgrind fmt fmt-check clean
+.PHONY: all help deps check install uninstall asan tsan valgrind bench fmt fmt-check clean
 
 all: ## build the libraries into build/release (installs nothing; names Debian packages that are missing)
 	@scripts/deps.sh need build
@@ -41,6 +41,11 @@ tsan: ## the unit tests under ThreadSanitizer
 valgrind: ## the unit tests under valgrind's memcheck (slow, not part of check)
 	@scripts/deps.sh install check
 	@$(check) valgrind
+
+bench: ## install what is missing, run the programs of bench/, keep their tables in build/bench
+	@scripts/deps.sh install bench
+	@scripts/build.sh release
+	@$(python) scripts/bench.py
 
 fmt: ## format the C code in place
 	@scripts/deps.sh install check

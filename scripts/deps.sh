@@ -12,7 +12,7 @@ build="gcc libc6-dev pkg-config meson ninja-build python3 libpmem2-dev libisal-d
 run=""
 check="g++ clang clang-format-14 libclang-rt-14-dev libcmocka-dev libpmemlog-dev pmdk-tools valgrind strace binutils
 	shellcheck"
-bench="libpmemlog-dev gnuplot-nox libsqlite3-dev liblmdb-dev librocksdb-dev"
+bench=""
 
 usage() {
 	echo "usage: deps.sh install|need|list build|run|check|bench" >&2
