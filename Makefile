@@ -4,7 +4,9 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(if $(filter /usr,$(PREFIX)),lib/$(shell gcc -print-multiarch),lib)
 DESTDIR ?=
 
-python = PYTHONDONTWRITEBYTECODE=1 $(firstword $(wildcard /usr/bin/python3) python3)
+# Debian's Python and Meson, whatever PATH offers first, and no modules of somebody else's.
+unexport PYTHONPATH PYTHONHOME
+python = $(firstword $(wildcard /usr/bin/python3) python3) -B
 check = $(python) scripts/check.py
 
 .PHONY: all help deps check install uninstall asan tsan valgrind bench fmt fmt-check clean
