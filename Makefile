@@ -4,10 +4,13 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(if $(filter /usr,$(PREFIX)),lib/$(shell gcc -print-multiarch),lib)
 DESTDIR ?=
 
-# Debian's Python and Meson, whatever PATH offers first, and no modules of somebody else's.
-unexport PYTHONPATH PYTHONHOME
-python = $(firstword $(wildcard /usr/bin/python3) python3) -B
-check = $(python) scripts/check.py
+# A build depends on this tree and on Debian's packages: their programs come first, whatever PATH says, and nothing from
+# outside steers where compilers and Python look. (The loader's variables stay: fakeroot make install needs them.)
+export PATH := /usr/bin:/bin:$(PATH)
+unexport LIBRARY_PATH CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH PYTHONPATH PYTHONHOME
+export PYTHONDONTWRITEBYTECODE = 1
+
+check = python3 scripts/check.py
 
 .PHONY: all help deps check install uninstall asan tsan valgrind bench fmt fmt-check clean
 
@@ -18,19 +21,19 @@ all: ## build the libraries into build/release (installs nothing; names Debian p
 deps: ## install the Debian packages that building, running and checking need
 	@scripts/deps.sh install check
 
-check: ## install what is missing, build with gcc and clang, run every test
+check: ## install what is missing, build with gcc and clang, run every test (STAGES='gcc docs': only those)
 	@scripts/deps.sh install check
-	@$(check)
+	@$(check) $(STAGES)
 
 install: ## install below DESTDIR and PREFIX (default /usr/local); what is not built yet is built first
 	@scripts/deps.sh need build
 	@scripts/build.sh release '-Dprefix=$(PREFIX)' '-Dlibdir=$(LIBDIR)'
-	@$(python) scripts/install.py install '$(DESTDIR)'
+	@python3 scripts/install.py install '$(DESTDIR)'
 
 uninstall: ## remove what install put below the same DESTDIR and PREFIX
 	@scripts/deps.sh need build
 	@scripts/build.sh release '-Dprefix=$(PREFIX)' '-Dlibdir=$(LIBDIR)'
-	@$(python) scripts/install.py uninstall '$(DESTDIR)'
+	@python3 scripts/install.py uninstall '$(DESTDIR)'
 
 asan: ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/deps.sh install check
@@ -47,7 +50,7 @@ valgrind: ## the unit tests under valgrind's memcheck (slow, not part of check)
 bench: ## install what is missing, run the programs of bench/, keep their tables in build/bench
 	@scripts/deps.sh install bench
 	@scripts/build.sh release
-	@$(python) scripts/bench.py
+	@python3 scripts/bench.py
 
 fmt: ## format the C code in place
 	@scripts/deps.sh install check

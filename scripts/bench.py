@@ -11,7 +11,6 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-MESON = "/usr/bin/meson" if os.access("/usr/bin/meson", os.X_OK) else "meson"
 
 
 def output(*command):
@@ -30,7 +29,7 @@ def machine(folder):
 
 def main():
     benches = {bench["name"]: bench["cmd"] for bench in
-               json.loads(output(MESON, "introspect", "--benchmarks", str(ROOT / "build" / "release")))}
+               json.loads(output("meson", "introspect", "--benchmarks", str(ROOT / "build" / "release")))}
     results = ROOT / "build" / "bench"
     results.mkdir(parents=True, exist_ok=True)
     status = 0

@@ -34,11 +34,6 @@ tsan) options="-Dman=disabled -Db_sanitize=thread -Db_lundef=false" ;;
 	;;
 esac
 
-# Debian's own Meson, Ninja and Python, whatever else PATH offers; nothing from outside may steer the compiler's search.
-PATH=/usr/bin:/bin:$PATH
-export PATH
-unset LIBRARY_PATH LD_LIBRARY_PATH CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH PYTHONPATH PYTHONHOME DESTDIR
-
 dir=build/$name
 setup() {
 	# shellcheck disable=SC2086 # a list of words

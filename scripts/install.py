@@ -12,7 +12,6 @@ import subprocess
 import sys
 
 BUILD = pathlib.Path("build/release")
-MESON = "/usr/bin/meson" if os.access("/usr/bin/meson", os.X_OK) else "meson"
 OURS = ("miniasync", "pmemstream", "pmemlog", "nvm") # folders with such names go when they are empty
 
 
@@ -22,7 +21,7 @@ def below(destdir, path):
 
 
 def introspect(what):
-    done = subprocess.run([MESON, "introspect", what, str(BUILD)], check=True, capture_output=True, text=True)
+    done = subprocess.run(["meson", "introspect", what, str(BUILD)], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
@@ -51,7 +50,7 @@ def install(targets, destdir):
     environment = {**os.environ, "DESTDIR": destdir}
     if not destdir:
         del environment["DESTDIR"]
-    done = subprocess.run([MESON, "install", "--no-rebuild", "--quiet", "-C", str(BUILD)], env=environment, check=False)
+    done = subprocess.run(["meson", "install", "--no-rebuild", "--quiet", "-C", str(BUILD)], env=environment, check=False)
     log = BUILD / "meson-logs" / "install-log.txt"
     if os.geteuid() == 0 and log.exists(): # sudo make install must not lock the owner out of his tree
         owner = BUILD.stat()
