@@ -49,12 +49,12 @@ enum {
 	FORMAT_RECORD_WORDS = 4,
 };
 
-#define FORMAT_MAGIC "pmstream"
-#define FORMAT_MAGIC_NEW "pmstrnew"
-#define FORMAT_CHECKED_MAX ((UINT64_C(1) << 40) - 1)
-#define FORMAT_EXTENT_USED (UINT64_C(1) << 39)
+#define FORMAT_MAGIC          "pmstream"
+#define FORMAT_MAGIC_NEW      "pmstrnew"
+#define FORMAT_CHECKED_MAX    ((UINT64_C(1) << 40) - 1)
+#define FORMAT_EXTENT_USED    (UINT64_C(1) << 39)
 #define FORMAT_ENTRY_SIZE_MAX ((UINT64_C(1) << 48) - 1)
-#define FORMAT_LAG_NONE UINT32_MAX
+#define FORMAT_LAG_NONE       UINT32_MAX
 
 /* Section 2. */
 struct format_header {
@@ -85,8 +85,7 @@ struct format_stream_slot {
 };
 
 void format_stream_slot_encode(unsigned char *to, uint64_t salt, uint64_t off, const struct format_stream_slot *slot);
-bool format_stream_slot_decode(const unsigned char *from, uint64_t salt, uint64_t off,
-			       struct format_stream_slot *slot);
+bool format_stream_slot_decode(const unsigned char *from, uint64_t salt, uint64_t off, struct format_stream_slot *slot);
 
 struct format_region_slot {
 	uint64_t round, tail_off, persisted;

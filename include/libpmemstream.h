@@ -1,0 +1,248 @@
+/*
+ * libpmemstream.h: a log made of regions and timestamped entries, on any mappable file.
+ *
+ * A stream lies in a file that is mapped: persistent memory (DAX, CXL) or an ordinary file on an SSD. It holds regions,
+ * each of a size of its own; entries are appended to regions and get timestamps that are dense over the whole stream.
+ *
+ * The promise. When an append has returned as persisted, that entry and every entry of the stream with a smaller
+ * timestamp survive power loss. Nothing that was never submitted is invented, nothing that a completed recovery dropped
+ * comes back, and what is readable after a crash is a prefix of the stream in timestamp order. If the medium itself
+ * later damages acknowledged data, opening the stream, reading the entry or checking the stream reports it with its
+ * place; excepted are only the last entries of an unclean end that no checkpoint or watermark vouches for (at most one
+ * window).
+ *
+ * Errors. A function that fails returns -1, or NULL, 0 or what its comment says; errno is set and pmemstream_errormsg
+ * tells what happened where. No output parameter is written on failure. Any function takes NULL and any offset. Common
+ * values of errno: EINVAL     an argument is NULL, no region or entry begins at an offset, a size or alignment is out
+ * of range ESTALE     the region of a runtime handle or iterator was freed EBUSY      the region has an open
+ * reservation or an append inside EDEADLK    this thread holds a reservation and would have to wait for another
+ * thread's ENOSPC     the region, or the stream, has no room EROFS      the stream is open for reading only EBADMSG the
+ * stream is damaged there EIO        a sync failed, now or earlier: the stream can only be read until it is opened
+ * again ECANCELED  the stream is being deleted by another thread ENOMEM     no memory
+ *
+ * Threads. Any number of threads may use a stream at once, but pmemstream_delete. An iterator or a future belongs to
+ * one thread at a time. A child process may not use its parent's stream. Cost is told in fences (media with cache
+ * lines) and syncs (page media).
+ */
+#ifndef LIBPMEMSTREAM_H
+#define LIBPMEMSTREAM_H
+
+#include <libminiasync.h>
+#include <libpmem2.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct pmemstream;
+struct pmemstream_entry_iterator;
+struct pmemstream_region_iterator;
+struct pmemstream_region_runtime;
+
+/* Named by their place: bytes from the start of the stream. A region or entry keeps it as long as it exists. */
+struct pmemstream_region {
+	uint64_t offset;
+};
+
+struct pmemstream_entry {
+	uint64_t offset;
+};
+
+/* stream and timestamp are what was asked for; the other words are the library's own. */
+struct pmemstream_async_wait_data {
+	struct pmemstream *stream;
+	uint64_t timestamp;
+	uint64_t first_timestamp;
+	uint64_t processing_timestamp;
+	uint64_t last_timestamp;
+};
+
+struct pmemstream_async_wait_output {
+	int error_code; /* 0, or -1 */
+};
+
+FUTURE(pmemstream_async_wait_fut, struct pmemstream_async_wait_data, struct pmemstream_async_wait_output);
+
+/*
+ * Opens the stream in a map, or creates one where the map is empty (docs/format/stream.md says what empty is).
+ *
+ * stream      gets the stream; delete it with pmemstream_delete.
+ * block_size  bytes, a power of two and a multiple of 64: regions are aligned to it. That of an existing stream must be
+ * given again. map         stays the caller's and must outlive the stream. A map without write permission gives a
+ * stream that can be read.
+ *
+ * The same file must not be open for writing twice; this function cannot tell (see pmemstream(7)). If
+ * PMEMSTREAM_PREFAULT_AT_OPEN or PREFAULT_AT_OPEN is in the environment, every page is touched. Entries are aligned to
+ * 64 bytes on media with cache lines and to 8 bytes on page media and where block_size is 64.
+ *
+ * 0; or -1 with EINVAL (block_size; neither a stream nor empty; map too small or private), ENOTSUP (layout of
+ * libpmemstream 0.2, or features of a later version), EBADMSG (damaged, or the file was truncated), EROFS (empty and
+ * read-only), EOVERFLOW (2^32 - 1 openings are used up), EIO, ENOMEM. Nothing is changed then. On return all that is
+ * readable is durable. Cost: a few fences or syncs; time grows with what was appended since the last checkpoint, not
+ * with the stream.
+ */
+int pmemstream_from_map(struct pmemstream **stream, size_t block_size, struct pmem2_map *map);
+
+/*
+ * Closes a stream and sets the pointer to NULL. Started appends are finished and made durable, open reservations end
+ * without a trace, checkpoints and a mark of the clean end are written, unless a sync failed. The map stays. NULL, or a
+ * pointer to NULL, does nothing. No other call on the stream may begin after this one. Keeps errno. Cost: three fences
+ * or syncs.
+ */
+void pmemstream_delete(struct pmemstream **stream);
+
+/*
+ * Allocates a region for entries of together at least size bytes (1 or more), headers and padding included: see
+ * pmemstream_entry_space. region may be NULL. 0 and durable; or -1 with EINVAL, ENOSPC, EOVERFLOW, EROFS, EIO, ENOMEM.
+ * Cost: four fences or syncs.
+ */
+int pmemstream_region_allocate(struct pmemstream *stream, size_t size, struct pmemstream_region *region);
+
+/*
+ * Frees a region with all its entries, which is the only way to remove entries. Iterators on it become invalid at once.
+ * 0 and durable; or -1 with EINVAL, EBUSY, EROFS, EIO, ENOMEM. Cost: five fences or syncs, and what it takes to make
+ * the region's entries durable.
+ */
+int pmemstream_region_free(struct pmemstream *stream, struct pmemstream_region region);
+
+/* Bytes for entries in the region, used and free; at least what was allocated. 0 with EINVAL on error. */
+size_t pmemstream_region_size(struct pmemstream *stream, struct pmemstream_region region);
+
+/* Bytes that are free: an entry fits if pmemstream_entry_space of its size does. Equals pmemstream_region_size as long
+ * as the region is empty. 0 with EINVAL on error. */
+size_t pmemstream_region_usable_size(struct pmemstream *stream, struct pmemstream_region region);
+
+/*
+ * A handle that saves a look-up with each append. The library's own: it is freed with the stream, and refused (ESTALE)
+ * when its region was freed. The same region gives the same handle. 0; or -1 with EINVAL, ENOMEM.
+ */
+int pmemstream_region_runtime_initialize(struct pmemstream *stream, struct pmemstream_region region,
+					 struct pmemstream_region_runtime **runtime);
+
+/*
+ * Reserves the region's tail for an entry of size bytes that the caller writes himself.
+ *
+ * region_runtime  may be NULL.
+ * reserved_entry  gets the place of the entry, for publish.
+ * data            gets where to write; at least 8-byte aligned, good for size bytes.
+ *
+ * Until publish, nobody else appends to the region: others wait up to a second, then fail with EBUSY; the holder gets
+ * EBUSY at once, and EDEADLK where another thread holds a tail that he wants. 0; or -1 with EINVAL, ESTALE, EBUSY,
+ * EDEADLK, ENOSPC, EROFS, EIO, ECANCELED. Nothing is durable or visible. Cost: no fence.
+ */
+int pmemstream_reserve(struct pmemstream *stream, struct pmemstream_region region,
+		       struct pmemstream_region_runtime *region_runtime, size_t size,
+		       struct pmemstream_entry *reserved_entry, void **data);
+
+/*
+ * Makes an entry of what was written to a reservation; from any thread. size is final: it may be smaller than reserved,
+ * or larger where it fits. 0, and the entry is visible and durable, with all that have smaller timestamps; or -1 with
+ * EINVAL (no such reservation), ESTALE, ENOSPC, EROFS: the reservation stays open; or EIO, ECANCELED. Cost: one fence,
+ * or one shared sync.
+ */
+int pmemstream_publish(struct pmemstream *stream, struct pmemstream_region region,
+		       struct pmemstream_region_runtime *region_runtime, struct pmemstream_entry entry, size_t size);
+
+/*
+ * Appends an entry.
+ *
+ * region_runtime  may be NULL.
+ * data, size      bytes to copy, any number that fits; size 0 is an entry too, then data may be NULL.
+ * new_entry       gets the entry's place; may be NULL.
+ *
+ * 0, and the entry is visible and durable, with all that have smaller timestamps; or -1 with EINVAL, ESTALE, EBUSY,
+ * EDEADLK, ENOSPC, EROFS: nothing was changed; or EIO, ECANCELED: the entry may be there after the next opening. Cost:
+ * one fence, or one sync shared with threads that append at the same time; every few MiB two more for a checkpoint.
+ */
+int pmemstream_append(struct pmemstream *stream, struct pmemstream_region region,
+		      struct pmemstream_region_runtime *region_runtime, const void *data, size_t size,
+		      struct pmemstream_entry *new_entry);
+
+/* Like pmemstream_publish, but on return the entry is only on its way: pmemstream_entry_timestamp tells what to wait
+ * for. Cost: no fence. */
+int pmemstream_async_publish(struct pmemstream *stream, struct pmemstream_region region,
+			     struct pmemstream_region_runtime *region_runtime, struct pmemstream_entry entry,
+			     size_t size);
+
+/*
+ * Like pmemstream_append, but on return the copy is only begun. vdm: the data mover that copies; it must live until the
+ * entry is committed, but for movers of libminiasync, which may be deleted at any time. data must live, unchanged,
+ * until the entry is committed. pmemstream_entry_timestamp of new_entry tells what to wait for, at once. If the mover
+ * fails, the timestamp counts as finished, no entry is shown, and a wait for that very timestamp reports it. Cost: no
+ * fence, unless more than a window (1,024) of entries is on its way.
+ */
+int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, struct pmemstream_region region,
+			    struct pmemstream_region_runtime *region_runtime, const void *data, size_t size,
+			    struct pmemstream_entry *new_entry);
+
+/* All entries up to this timestamp are committed: iterators show them. 0 on a new stream, and with EINVAL on error. */
+uint64_t pmemstream_committed_timestamp(struct pmemstream *stream);
+
+/* All entries up to this timestamp are durable. Never above the committed one. 0 on a new stream, and with EINVAL on
+ * error. */
+uint64_t pmemstream_persisted_timestamp(struct pmemstream *stream);
+
+/*
+ * Futures that complete when all entries up to a timestamp are committed, or persisted. Polling makes the progress. A
+ * waker in the notifier is used, and must stay good until the future is complete. A timestamp that was not handed out
+ * yet is waited for. output.error_code: 0; or -1 with EINVAL (timestamp 0, no stream), EIO (a sync failed, or the
+ * mover's copy of that timestamp). Cost of the first that waits for persisted: one fence or sync for all entries that
+ * are copied.
+ */
+struct pmemstream_async_wait_fut pmemstream_async_wait_committed(struct pmemstream *stream, uint64_t timestamp);
+struct pmemstream_async_wait_fut pmemstream_async_wait_persisted(struct pmemstream *stream, uint64_t timestamp);
+
+/* The data of an entry, at least 8-byte aligned, good until its region is freed or the stream deleted; the size it was
+ * appended with; its timestamp. NULL, 0, 0 with EINVAL where no valid entry begins. Size and timestamp can be had as
+ * soon as the append returned. An unpublished reservation is no entry. Cost: a checksum of the header, of the data when
+ * nobody checked them before. */
+const void *pmemstream_entry_data(struct pmemstream *stream, struct pmemstream_entry entry);
+size_t pmemstream_entry_size(struct pmemstream *stream, struct pmemstream_entry entry);
+uint64_t pmemstream_entry_timestamp(struct pmemstream *stream, struct pmemstream_entry entry);
+
+/* An iterator over the committed entries of a region, in order of append; invalid until seek_first. Delete it with
+ * pmemstream_entry_iterator_delete before the stream. 0; or -1 with EINVAL, ENOMEM. */
+int pmemstream_entry_iterator_new(struct pmemstream_entry_iterator **iterator, struct pmemstream *stream,
+				  struct pmemstream_region region);
+/* 0: it is at an entry. -1: ENODATA behind the last one (valid again when more is committed) or before seek_first,
+ * ESTALE: the region was freed, EBADMSG: the entry here is damaged, EINVAL: NULL. Cost: entries that this process did
+ * not write are checksummed once. */
+int pmemstream_entry_iterator_is_valid(struct pmemstream_entry_iterator *iterator);
+/* To the next entry; from a damaged one to where the log can be trusted again. Otherwise without effect where the
+ * iterator is invalid. */
+void pmemstream_entry_iterator_next(struct pmemstream_entry_iterator *iterator);
+void pmemstream_entry_iterator_seek_first(struct pmemstream_entry_iterator *iterator);
+/* The entry; its offset is UINT64_MAX where the iterator is invalid. */
+struct pmemstream_entry pmemstream_entry_iterator_get(struct pmemstream_entry_iterator *iterator);
+/* Frees it and sets the pointer to NULL; NULL, or a pointer to NULL, does nothing. */
+void pmemstream_entry_iterator_delete(struct pmemstream_entry_iterator **iterator);
+
+/* An iterator over the regions of a stream in order of allocation; the same rules. */
+int pmemstream_region_iterator_new(struct pmemstream_region_iterator **iterator, struct pmemstream *stream);
+/* 0, or -1 with ENODATA, ESTALE, EINVAL. */
+int pmemstream_region_iterator_is_valid(struct pmemstream_region_iterator *iterator);
+void pmemstream_region_iterator_seek_first(struct pmemstream_region_iterator *iterator);
+/* To the region allocated next, also from one that was freed. */
+void pmemstream_region_iterator_next(struct pmemstream_region_iterator *iterator);
+struct pmemstream_region pmemstream_region_iterator_get(struct pmemstream_region_iterator *iterator);
+void pmemstream_region_iterator_delete(struct pmemstream_region_iterator **iterator);
+
+/*
+ * Additions of node LIBPMEMSTREAM_1.1.
+ */
+
+/* What the calling thread's last failed call here has to say; never NULL, good until its next failed call. */
+const char *pmemstream_errormsg(void);
+
+/* Bytes that an entry of size bytes takes in its region: 32 for the header, rounded up to the stream's alignment of
+ * entries (8 or 64). 0 with EINVAL or ENOSPC (more than 2^48 - 1 bytes) on error. */
+size_t pmemstream_entry_space(struct pmemstream *stream, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * append.h: what all ways of adding an entry share (append.c, reserve.c, batch.c).
+ */
+#ifndef STREAM_APPEND_H
+#define STREAM_APPEND_H
+
+#include "stream/window.h"
+
+/* A number of its own for each thread that ever lived: who holds a reservation. */
+uint64_t append_thread_token(void);
+
+/* Why a region cannot take an entry at once. Positive verdicts are errno values that end the attempt. */
+enum { ADMIT_OK = 0, ADMIT_WINDOW_FULL = -1, ADMIT_RESERVED = -2 };
+
+/* Under the order lock: may this thread add an entry of so many bytes to the region now? */
+int append_admit(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size);
+
+/* Waits, without the order lock, for what append_admit named, until deadline_ns of CLOCK_MONOTONIC, which it sets when
+ * it is 0. 0: try again, or -1 with errno and message. */
+int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size, int verdict,
+		uint64_t *deadline_ns);
+
+/* Takes place and timestamp for an entry; 0, or -1 with errno and message and nothing changed. */
+int append_take(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
+		struct ticket *ticket);
+
+/* The header of a ticket's entry as it goes to the medium, and in fields. */
+void append_header(struct pmemstream *stream, const struct ticket *ticket, uint32_t data_crc, uint16_t flags,
+		   struct format_entry *entry, unsigned char *encoded);
+
+/* After the timestamp was taken: runs a round where one is due. */
+void append_done(struct pmemstream *stream, const struct ticket *ticket);
+
+#endif

@@ -1,0 +1,150 @@
+/*
+ * entry.c: what is at an offset, and whether it can be believed.
+ *
+ * Trust    each region has two marks: entries in front of verified_off were checked by some reader of this process,
+ * entries from trusted_off on were written by this process or checked by recovery. What lies between is checked when it
+ * is read. Content  of a file can change under a map; sizes are therefore compared with the region's end at each read,
+ * whatever the marks say.
+ */
+#include "stream/entry.h"
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/export.h"
+
+#include <errno.h>
+
+static bool is_trusted(struct region *region, uint64_t off)
+{
+	return off >= region->trusted_off || off < atomic_load_explicit(&region->verified_off, memory_order_acquire);
+}
+
+static bool data_check(struct pmemstream *stream, uint64_t off, const struct format_entry *entry)
+{
+	return crc32c(0, stream_at(stream, off + FORMAT_ENTRY_HEADER_BYTES), entry->size) == entry->data_crc;
+}
+
+/* Raises the mark over an entry that was checked, if all in front of it were. */
+static void verified(struct region *region, uint64_t off, uint64_t end_off)
+{
+	uint64_t mark = off;
+
+	atomic_compare_exchange_strong_explicit(&region->verified_off, &mark, end_off, memory_order_acq_rel,
+						memory_order_relaxed);
+}
+
+/* A header without its checksum, but never one that reaches out of the region. */
+static bool decode_trusted(const unsigned char *from, uint64_t room, struct format_entry *entry)
+{
+	uint64_t first;
+
+	if (room < FORMAT_ENTRY_HEADER_BYTES)
+		return false;
+	first = le64_load(from);
+	entry->size = first & FORMAT_ENTRY_SIZE_MAX;
+	entry->flags = (uint16_t)(first >> 48);
+	entry->timestamp = le64_load(from + 8);
+	entry->epoch = le32_load(from + 16);
+	entry->lag = le32_load(from + 20);
+	entry->data_crc = le32_load(from + 24);
+	return entry->size <= room - FORMAT_ENTRY_HEADER_BYTES;
+}
+
+enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, uint64_t off,
+			      struct format_entry *entry)
+{
+	uint64_t room = atomic_load_explicit(&region->end_off, memory_order_acquire) - off;
+	const unsigned char *header = stream_at(stream, off);
+	bool trusted = is_trusted(region, off) && !stream->damaged;
+
+	if (trusted ? !decode_trusted(header, room, entry)
+		    : !format_entry_decode(header, region->seed, off, room, entry) || entry->epoch > stream->epoch)
+		return ENTRY_BAD;
+	if (entry->flags & FORMAT_LOST)
+		return ENTRY_LOST;
+	if (!trusted && !(entry->flags & FORMAT_FILLER) && !data_check(stream, off, entry))
+		return ENTRY_TORN;
+	if (!trusted)
+		verified(region, off, off + format_entry_space(entry->size, stream->alignment));
+	return entry->flags & FORMAT_FILLER ? ENTRY_FILLER : ENTRY_VALID;
+}
+
+uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t off, uint64_t tail_off,
+		      uint64_t above_timestamp)
+{
+	struct format_entry entry;
+
+	for (off += stream->alignment; off < tail_off; off += stream->alignment)
+		if (format_entry_decode(stream_at(stream, off), region->seed, off, tail_off - off, &entry) &&
+		    entry.epoch <= stream->epoch && entry.timestamp > above_timestamp &&
+		    ((entry.flags & (FORMAT_FILLER | FORMAT_LOST)) || data_check(stream, off, &entry)))
+			return off;
+	return tail_off;
+}
+
+/* The entry that a caller names by its offset, which may be any number. data: its data are wanted too. */
+static bool look_up(struct pmemstream *stream, uint64_t off, bool data, struct format_entry *entry)
+{
+	uint64_t extent_off;
+	struct region *region;
+
+	if (!stream) {
+		error_set(EINVAL, "no stream");
+		return false;
+	}
+	region = extents_find(&stream->extents, off, &extent_off);
+	uint64_t generation = region ? atomic_load_explicit(&region->generation, memory_order_acquire) : 0;
+	if (!generation || off < extent_off + FORMAT_REGION_HEADER_BYTES || off % stream->alignment ||
+	    off >= atomic_load_explicit(&region->tail_off, memory_order_acquire)) {
+		error_set(EINVAL, "no entry begins at offset %zu", (size_t)off);
+		return false;
+	}
+	uint64_t room = atomic_load_explicit(&region->end_off, memory_order_acquire) - off;
+	/* Any offset can be asked for, so only the checksum tells a header from data. */
+	uint32_t seed = format_entry_seed(stream->header.salt, generation);
+	bool valid = format_entry_decode(stream_at(stream, off), seed, off, room, entry) &&
+		     entry->epoch <= stream->epoch && !(entry->flags & FORMAT_LOST);
+	if (valid && data)
+		valid = !(entry->flags & FORMAT_FILLER) &&
+			((is_trusted(region, off) && !stream->damaged) || data_check(stream, off, entry));
+	if (!valid || atomic_load_explicit(&region->generation, memory_order_acquire) != generation) {
+		error_set(EINVAL, "no valid entry begins at offset %zu", (size_t)off);
+		return false;
+	}
+	return true;
+}
+
+EXPORT const void *pmemstream_entry_data(struct pmemstream *stream, struct pmemstream_entry entry)
+{
+	struct format_entry found;
+
+	return look_up(stream, entry.offset, true, &found) ? stream_at(stream, entry.offset + FORMAT_ENTRY_HEADER_BYTES)
+							   : NULL;
+}
+
+EXPORT size_t pmemstream_entry_size(struct pmemstream *stream, struct pmemstream_entry entry)
+{
+	struct format_entry found;
+
+	return look_up(stream, entry.offset, false, &found) ? (size_t)found.size : 0;
+}
+
+EXPORT uint64_t pmemstream_entry_timestamp(struct pmemstream *stream, struct pmemstream_entry entry)
+{
+	struct format_entry found;
+
+	return look_up(stream, entry.offset, false, &found) ? found.timestamp : 0;
+}
+
+EXPORT size_t pmemstream_entry_space(struct pmemstream *stream, size_t size)
+{
+	if (!stream) {
+		error_set(EINVAL, "no stream");
+		return 0;
+	}
+	if (size > FORMAT_ENTRY_SIZE_MAX) {
+		error_set(ENOSPC, "an entry has at most %zu bytes", (size_t)FORMAT_ENTRY_SIZE_MAX);
+		return 0;
+	}
+	return (size_t)format_entry_space(size, stream->alignment);
+}

@@ -1,0 +1,228 @@
+/*
+ * iterator.c: walks over the regions of a stream and over the entries of a region.
+ *
+ * Order    regions by generation, entries by offset. An entry is shown when it is committed; fillers are passed over.
+ * Threads  an iterator belongs to one thread at a time; any number of them walk while others append, allocate and free.
+ * A reader takes no lock: it reads, then looks whether the region still has the generation that the iterator carries.
+ * Damage   an entry that does not check makes the iterator invalid with EBADMSG; next goes on behind it, by its size
+ * where the header can be trusted, else at the next place where a valid entry begins.
+ */
+#include "base/error.h"
+#include "base/export.h"
+#include "stream/entry.h"
+#include "stream/window.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct pmemstream_entry_iterator {
+	struct pmemstream *stream;
+	struct region *region;
+	uint64_t generation;
+	uint64_t off;       /* of the current entry; 0: seek_first was not called */
+	uint64_t safe_off;  /* entries in front of it were committed when we looked */
+	uint64_t timestamp; /* of the last valid entry that was seen */
+};
+
+struct pmemstream_region_iterator {
+	struct pmemstream *stream;
+	struct region *region;
+	uint64_t generation; /* 0: in front of the first */
+	uint64_t off;
+	bool at_end;
+};
+
+static bool is_alive(const struct region *region, uint64_t generation)
+{
+	return atomic_load_explicit(&region->generation, memory_order_acquire) == generation;
+}
+
+EXPORT int pmemstream_entry_iterator_new(struct pmemstream_entry_iterator **iterator, struct pmemstream *stream,
+					 struct pmemstream_region region)
+{
+	uint64_t generation;
+
+	if (!iterator || !stream)
+		return error_set(EINVAL, "no %s", stream ? "place for the iterator" : "stream");
+	struct region *found = region_find(stream, region, &generation);
+	if (!found)
+		return -1;
+	struct pmemstream_entry_iterator *made = malloc(sizeof(*made));
+	if (!made)
+		return error_set(ENOMEM, "no memory for an iterator");
+	*made = (struct pmemstream_entry_iterator){.stream = stream, .region = found, .generation = generation};
+	*iterator = made;
+	return 0;
+}
+
+/* Passes over fillers to the next entry and says what it is: 0, or the errno that makes the iterator invalid there. */
+static int look(struct pmemstream_entry_iterator *iterator, enum entry_verdict *verdict, struct format_entry *entry)
+{
+	struct pmemstream *stream = iterator->stream;
+	struct region *region = iterator->region;
+
+	if (!iterator->off)
+		return ENODATA;
+	for (;;) {
+		if (iterator->off >= iterator->safe_off)
+			iterator->safe_off = window_safe_off(stream, region);
+		if (!is_alive(region, iterator->generation))
+			return ESTALE;
+		if (iterator->off >= iterator->safe_off)
+			return ENODATA;
+		*verdict = entry_read(stream, region, iterator->off, entry);
+		if (!is_alive(region, iterator->generation))
+			return ESTALE;
+		if (*verdict == ENTRY_VALID)
+			return 0;
+		if (*verdict != ENTRY_FILLER)
+			return EBADMSG;
+		iterator->off += format_entry_space(entry->size, stream->alignment);
+	}
+}
+
+static int say_why(struct pmemstream_entry_iterator *iterator, int err, enum entry_verdict verdict)
+{
+	char name[96];
+
+	switch (err) {
+	case 0:
+		return 0;
+	case ENODATA:
+		return error_set(err, iterator->off ? "no further entry is committed" : "seek_first was not called");
+	case ESTALE:
+		return error_set(err, "the region was freed");
+	default:
+		return error_set(err, "%s: entry at %zu: %s", region_name(iterator->stream, iterator->region, name),
+				 (size_t)iterator->off,
+				 verdict == ENTRY_LOST   ? "this stretch was lost to damage, and a repair gave it up"
+				 : verdict == ENTRY_TORN ? "damaged: the checksum of its data does not match"
+							 : "damaged: its header does not check");
+	}
+}
+
+EXPORT int pmemstream_entry_iterator_is_valid(struct pmemstream_entry_iterator *iterator)
+{
+	enum entry_verdict verdict = ENTRY_VALID;
+	struct format_entry entry;
+
+	if (!iterator)
+		return error_set(EINVAL, "no iterator");
+	return say_why(iterator, look(iterator, &verdict, &entry), verdict);
+}
+
+EXPORT void pmemstream_entry_iterator_next(struct pmemstream_entry_iterator *iterator)
+{
+	enum entry_verdict verdict = ENTRY_VALID;
+	struct format_entry entry;
+
+	if (!iterator)
+		return;
+	int err = look(iterator, &verdict, &entry);
+	if (err == EBADMSG && verdict == ENTRY_BAD) {
+		iterator->off = entry_search(iterator->stream, iterator->region, iterator->off, iterator->safe_off,
+					     iterator->timestamp);
+	} else if (!err || err == EBADMSG) {
+		iterator->off += format_entry_space(entry.size, iterator->stream->alignment);
+		iterator->timestamp = entry.timestamp;
+	}
+}
+
+EXPORT void pmemstream_entry_iterator_seek_first(struct pmemstream_entry_iterator *iterator)
+{
+	if (!iterator)
+		return;
+	uint64_t off = atomic_load_explicit(&iterator->region->off, memory_order_acquire);
+	if (!is_alive(iterator->region, iterator->generation))
+		return;
+	iterator->off = off + FORMAT_REGION_HEADER_BYTES;
+	iterator->timestamp = 0;
+}
+
+EXPORT struct pmemstream_entry pmemstream_entry_iterator_get(struct pmemstream_entry_iterator *iterator)
+{
+	struct pmemstream_entry none = {.offset = UINT64_MAX};
+
+	if (pmemstream_entry_iterator_is_valid(iterator))
+		return none;
+	return (struct pmemstream_entry){.offset = iterator->off};
+}
+
+EXPORT void pmemstream_entry_iterator_delete(struct pmemstream_entry_iterator **iterator)
+{
+	if (!iterator)
+		return;
+	free(*iterator);
+	*iterator = NULL;
+}
+
+EXPORT int pmemstream_region_iterator_new(struct pmemstream_region_iterator **iterator, struct pmemstream *stream)
+{
+	if (!iterator || !stream)
+		return error_set(EINVAL, "no %s", stream ? "place for the iterator" : "stream");
+	struct pmemstream_region_iterator *made = malloc(sizeof(*made));
+	if (!made)
+		return error_set(ENOMEM, "no memory for an iterator");
+	*made = (struct pmemstream_region_iterator){.stream = stream};
+	*iterator = made;
+	return 0;
+}
+
+EXPORT int pmemstream_region_iterator_is_valid(struct pmemstream_region_iterator *iterator)
+{
+	if (!iterator)
+		return error_set(EINVAL, "no iterator");
+	if (!iterator->generation)
+		return error_set(ENODATA, "no region: seek_first was not called or found none");
+	if (iterator->at_end)
+		return error_set(ENODATA, "no further region");
+	if (!is_alive(iterator->region, iterator->generation))
+		return error_set(ESTALE, "the region was freed");
+	return 0;
+}
+
+static void go_behind(struct pmemstream_region_iterator *iterator, struct region *region, uint64_t generation)
+{
+	uint64_t next_generation, off;
+	struct region *next =
+		extents_next_allocated(&iterator->stream->extents, region, generation, &next_generation, &off);
+
+	iterator->at_end = !next;
+	if (!next)
+		return;
+	iterator->region = next;
+	iterator->generation = next_generation;
+	iterator->off = off;
+}
+
+EXPORT void pmemstream_region_iterator_seek_first(struct pmemstream_region_iterator *iterator)
+{
+	if (!iterator)
+		return;
+	iterator->generation = 0;
+	go_behind(iterator, NULL, 0);
+}
+
+EXPORT void pmemstream_region_iterator_next(struct pmemstream_region_iterator *iterator)
+{
+	if (!iterator || !iterator->generation || iterator->at_end)
+		return;
+	go_behind(iterator, iterator->region, iterator->generation);
+}
+
+EXPORT struct pmemstream_region pmemstream_region_iterator_get(struct pmemstream_region_iterator *iterator)
+{
+	struct pmemstream_region none = {.offset = UINT64_MAX};
+
+	if (pmemstream_region_iterator_is_valid(iterator))
+		return none;
+	return (struct pmemstream_region){.offset = iterator->off};
+}
+
+EXPORT void pmemstream_region_iterator_delete(struct pmemstream_region_iterator **iterator)
+{
+	if (!iterator)
+		return;
+	free(*iterator);
+	*iterator = NULL;
+}

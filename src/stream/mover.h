@@ -1,0 +1,44 @@
+/*
+ * mover.h: entries whose data a data mover (vdm) copies.
+ */
+#ifndef STREAM_MOVER_H
+#define STREAM_MOVER_H
+
+#include "stream/window.h"
+
+#include <libminiasync.h>
+
+/* What goes on in a window slot while a mover copies. */
+struct operation {
+	struct vdm_operation_future future;
+	_Atomic bool polled;       /* somebody polls it: a future has one poller at a time */
+	bool wakes;                /* the mover took our waker */
+	struct format_entry entry; /* to turn it into a filler */
+};
+
+/* True for the synchronous mover of libminiasync: its copies may as well be made by append itself. */
+bool mover_is_synchronous(struct vdm *vdm);
+
+/*
+ * Everything of a copy that can fail before a timestamp is taken: 0, or -1 with ENOMEM.
+ * mover_cancel gives back what a prepared copy holds, mover_start begins it and hands it to the window.
+ */
+int mover_prepare(struct pmemstream *stream, struct vdm *vdm, const void *data, uint64_t size,
+		  struct vdm_operation_future *future);
+void mover_cancel(struct vdm_operation_future *future);
+void mover_start(struct pmemstream *stream, const struct ticket *ticket, const struct format_entry *entry,
+		 const struct vdm_operation_future *future);
+
+enum mover_left {
+	MOVER_NOTHING, /* no copy is in the hands of a mover */
+	MOVER_WAKES,   /* some are, and each will wake the stream */
+	MOVER_SILENT   /* some are that have to be polled */
+};
+
+/* Polls the copies above persisted up to a timestamp. */
+enum mover_left mover_poll(struct pmemstream *stream, uint64_t timestamp);
+
+/* 0, or EIO (or the like) if the copy of this very timestamp failed. */
+int mover_failure(struct pmemstream *stream, uint64_t timestamp);
+
+#endif

@@ -1,0 +1,226 @@
+/*
+ * progress.c: who sleeps, and how he is woken.
+ *
+ * Locks    progress.mutex guards events, the wakers and the group leader's seat (persist.c). Wakers are called without
+ * it. Handles  a data mover may call its waker late, when the stream was deleted: it gets a handle of a table that is
+ * never freed, and the handle knows under its own mutex whether the stream still lives. A handle that was given to
+ *          another stream meanwhile wakes that one for nothing, which is harmless.
+ */
+#include "stream/progress.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <libminiasync.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+struct waker {
+	struct waker *next;
+	uint64_t serial;
+	struct future_waker waker;
+};
+
+struct wake_handle {
+	pthread_mutex_t mutex;
+	struct pmemstream *stream;
+	struct wake_handle *next_free;
+};
+
+bool progress_has_membarrier;
+
+static pthread_mutex_t handles_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct wake_handle *free_handles;
+
+__attribute__((constructor)) static void ask_kernel(void)
+{
+	progress_has_membarrier = !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+}
+
+static struct wake_handle *take_handle(struct pmemstream *stream)
+{
+	pthread_mutex_lock(&handles_mutex);
+	struct wake_handle *handle = free_handles;
+	if (handle)
+		free_handles = handle->next_free;
+	pthread_mutex_unlock(&handles_mutex);
+
+	if (!handle) {
+		handle = calloc(1, sizeof(*handle));
+		if (!handle)
+			return NULL;
+		pthread_mutex_init(&handle->mutex, NULL);
+	}
+	pthread_mutex_lock(&handle->mutex);
+	handle->stream = stream;
+	pthread_mutex_unlock(&handle->mutex);
+	return handle;
+}
+
+static void give_handle_back(struct wake_handle *handle)
+{
+	pthread_mutex_lock(&handle->mutex);
+	handle->stream = NULL;
+	pthread_mutex_unlock(&handle->mutex);
+	pthread_mutex_lock(&handles_mutex);
+	handle->next_free = free_handles;
+	free_handles = handle;
+	pthread_mutex_unlock(&handles_mutex);
+}
+
+static void wake_by_handle(void *data)
+{
+	struct wake_handle *handle = data;
+
+	pthread_mutex_lock(&handle->mutex);
+	if (handle->stream)
+		progress_wake(handle->stream);
+	pthread_mutex_unlock(&handle->mutex);
+}
+
+void progress_mover_notifier(struct pmemstream *stream, struct future_notifier *notifier)
+{
+	*notifier = (struct future_notifier){
+		.waker = {.data = stream->progress.handle, .wake = wake_by_handle},
+		.notifier_used = FUTURE_NOTIFIER_NONE,
+	};
+}
+
+int progress_init(struct pmemstream *stream)
+{
+	struct progress *progress = &stream->progress;
+	pthread_condattr_t attributes;
+
+	progress->handle = take_handle(stream);
+	if (!progress->handle)
+		return error_set(ENOMEM, "no memory for a wake handle");
+	pthread_mutex_init(&progress->mutex, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&progress->happened, &attributes);
+	pthread_condattr_destroy(&attributes);
+	return 0;
+}
+
+void progress_free(struct pmemstream *stream)
+{
+	struct progress *progress = &stream->progress;
+
+	give_handle_back(progress->handle);
+	pthread_cond_destroy(&progress->happened);
+	pthread_mutex_destroy(&progress->mutex);
+	while (progress->wakers) {
+		struct waker *waker = progress->wakers;
+		progress->wakers = waker->next;
+		free(waker);
+	}
+}
+
+void progress_wake(struct pmemstream *stream)
+{
+	struct progress *progress = &stream->progress;
+
+	pthread_mutex_lock(&progress->mutex);
+	progress->events++;
+	pthread_cond_broadcast(&progress->happened);
+	struct waker *wakers = progress->wakers;
+	progress->wakers = NULL;
+	pthread_mutex_unlock(&progress->mutex);
+
+	while (wakers) {
+		struct waker *waker = wakers;
+		wakers = waker->next;
+		FUTURE_WAKER_WAKE(&waker->waker);
+		free(waker);
+		atomic_fetch_sub_explicit(&progress->waiters, 1, memory_order_release);
+	}
+}
+
+/* Counts a waiter, in such a way that from now on progress is either seen by him or noted for him. */
+static void count_waiter(struct progress *progress)
+{
+	atomic_fetch_add_explicit(&progress->waiters, 1, memory_order_seq_cst);
+	if (progress_has_membarrier)
+		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+uint64_t progress_begin(struct pmemstream *stream)
+{
+	struct progress *progress = &stream->progress;
+
+	count_waiter(progress);
+	pthread_mutex_lock(&progress->mutex);
+	uint64_t events = progress->events;
+	pthread_mutex_unlock(&progress->mutex);
+	return events;
+}
+
+void progress_sleep(struct pmemstream *stream, uint64_t events, uint64_t limit_ns)
+{
+	struct progress *progress = &stream->progress;
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	uint64_t ns = (uint64_t)until.tv_nsec + limit_ns % 1000000000;
+	until.tv_sec += (time_t)(limit_ns / 1000000000 + ns / 1000000000);
+	until.tv_nsec = (long)(ns % 1000000000);
+
+	pthread_mutex_lock(&progress->mutex);
+	while (progress->events == events && err != ETIMEDOUT)
+		err = limit_ns == UINT64_MAX ? pthread_cond_wait(&progress->happened, &progress->mutex)
+					     : pthread_cond_timedwait(&progress->happened, &progress->mutex, &until);
+	pthread_mutex_unlock(&progress->mutex);
+}
+
+void progress_end(struct pmemstream *stream)
+{
+	atomic_fetch_sub_explicit(&stream->progress.waiters, 1, memory_order_release);
+}
+
+uint64_t progress_register(struct pmemstream *stream, uint64_t serial, const struct future_waker *waker)
+{
+	struct progress *progress = &stream->progress;
+
+	pthread_mutex_lock(&progress->mutex);
+	for (struct waker *known = progress->wakers; known && serial; known = known->next)
+		if (known->serial == serial) {
+			known->waker = *waker;
+			pthread_mutex_unlock(&progress->mutex);
+			return serial;
+		}
+	pthread_mutex_unlock(&progress->mutex);
+
+	struct waker *fresh = malloc(sizeof(*fresh));
+	if (!fresh)
+		return 0;
+	count_waiter(progress);
+	pthread_mutex_lock(&progress->mutex);
+	*fresh = (struct waker){.next = progress->wakers, .serial = ++progress->waker_serial, .waker = *waker};
+	progress->wakers = fresh;
+	serial = fresh->serial;
+	pthread_mutex_unlock(&progress->mutex);
+	return serial;
+}
+
+void progress_unregister(struct pmemstream *stream, uint64_t serial)
+{
+	struct progress *progress = &stream->progress;
+	struct waker *found = NULL;
+
+	pthread_mutex_lock(&progress->mutex);
+	for (struct waker **link = &progress->wakers; *link; link = &(*link)->next)
+		if ((*link)->serial == serial) {
+			found = *link;
+			*link = found->next;
+			break;
+		}
+	pthread_mutex_unlock(&progress->mutex);
+	if (found) {
+		free(found);
+		progress_end(stream);
+	}
+}

@@ -1,0 +1,296 @@
+/*
+ * recover_scan.c: which entries behind the slots are part of the stream, and whether something is missing.
+ *
+ * The rules are those of section 7 of docs/format/stream.md; each of them fell over without it in a model. A power cut
+ * leaves a dense run of timestamps and then anything; the task is to end the run neither early (an acknowledged entry
+ * is lost) nor late (an entry that an earlier recovery dropped comes back), and to tell the end of the log from a hole
+ * in it.
+ */
+#include "stream/recover.h"
+
+#include "base/crc32c.h"
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct reader {
+	struct recovery *recovery;
+	struct region *region;
+	uint64_t end_off;
+};
+
+static struct reader reader_of(struct recovery *recovery, size_t index)
+{
+	struct region *region = recovery->regions[index].region;
+
+	return (struct reader){.recovery = recovery, .region = region, .end_off = region->end_off};
+}
+
+static bool read_header(const struct reader *reader, uint64_t off, struct format_entry *entry)
+{
+	return format_entry_decode(stream_at(reader->recovery->stream, off), reader->region->seed, off,
+				   reader->end_off - off, entry);
+}
+
+static bool data_check(const struct reader *reader, uint64_t off, const struct format_entry *entry)
+{
+	const char *data = stream_at(reader->recovery->stream, off + FORMAT_ENTRY_HEADER_BYTES);
+
+	return (entry->flags & (FORMAT_FILLER | FORMAT_LOST)) || crc32c(0, data, entry->size) == entry->data_crc;
+}
+
+static void note_watermark(struct recovery *recovery, uint64_t off, const struct format_entry *entry)
+{
+	uint64_t watermark = format_entry_watermark(entry);
+
+	if (watermark > recovery->watermark) {
+		recovery->watermark = watermark;
+		recovery->watermark_off = off;
+	}
+}
+
+static int add_candidate(struct recovery *recovery, size_t region, uint64_t off, const struct format_entry *entry)
+{
+	if (recovery->candidate_count == recovery->candidate_room) {
+		size_t room = recovery->candidate_room * 2 + 1024;
+		struct candidate *more = realloc(recovery->candidates, room * sizeof(*more));
+		if (!more)
+			return error_set(ENOMEM, "no memory for %zu entries that no checkpoint covers", room);
+		recovery->candidates = more;
+		recovery->candidate_room = room;
+	}
+	recovery->candidates[recovery->candidate_count++] = (struct candidate){
+		.timestamp = entry->timestamp,
+		.off = off,
+		.bytes = FORMAT_ENTRY_HEADER_BYTES + entry->size,
+		.epoch = entry->epoch,
+		.region = (uint32_t)region,
+		.more = entry->flags & FORMAT_MORE,
+	};
+	return 0;
+}
+
+static int check_epoch(struct recovery *recovery, uint64_t off, const struct format_entry *entry)
+{
+	if (entry->epoch <= recovery->slot.epoch)
+		return 0;
+	return recover_damage("entry at %zu is of epoch %u, but the stream is in epoch %u", (size_t)off, entry->epoch,
+			      recovery->slot.epoch);
+}
+
+/* A slot that does not check may have been torn by a cut, or damaged later: then what it covered is still there. */
+static int check_torn_slot(struct recovery *recovery, const struct reader *reader, const struct found_region *found)
+{
+	struct format_entry entry;
+	uint64_t off = reader->region->off + found->slot.tail_off;
+
+	if (!found->torn || !read_header(reader, off, &entry) || !data_check(reader, off, &entry) ||
+	    entry.timestamp > recovery->slot.persisted)
+		return 0;
+	return recover_damage("region at %zu: a slot does not check, and the entry at %zu shows that it was needed",
+			      (size_t)reader->region->off, (size_t)off);
+}
+
+static int scan_region(struct recovery *recovery, size_t index)
+{
+	struct found_region *found = &recovery->regions[index];
+	struct reader reader = reader_of(recovery, index);
+	uint64_t alignment = recovery->stream->alignment;
+	uint64_t limit_off = reader.region->limit_off;
+	uint64_t off = reader.region->off + found->slot.tail_off;
+	struct format_entry entry;
+
+	if (check_torn_slot(recovery, &reader, found))
+		return -1;
+	while (read_header(&reader, off, &entry)) {
+		if (check_epoch(recovery, off, &entry))
+			return -1;
+		if (data_check(&reader, off, &entry)) {
+			note_watermark(recovery, off, &entry);
+			if (entry.timestamp > recovery->slot.persisted && add_candidate(recovery, index, off, &entry))
+				return -1;
+		}
+		off += format_entry_space(entry.size, alignment);
+	}
+	found->scan_end_off = off;
+	/* Evidence: what is valid behind the end, and stands on what is missing. It is never kept. */
+	for (; off < limit_off; off += alignment) {
+		if (!read_header(&reader, off, &entry))
+			continue;
+		if (check_epoch(recovery, off, &entry))
+			return -1;
+		if (format_entry_watermark(&entry) > recovery->watermark && data_check(&reader, off, &entry))
+			note_watermark(recovery, off, &entry);
+	}
+	return 0;
+}
+
+/* By timestamp; of two with one timestamp the higher epoch first. */
+static int compare_candidates(const void *a, const void *b)
+{
+	const struct candidate *left = a, *right = b;
+
+	if (left->timestamp != right->timestamp)
+		return left->timestamp < right->timestamp ? -1 : 1;
+	if (left->epoch != right->epoch)
+		return left->epoch > right->epoch ? -1 : 1;
+	return 0;
+}
+
+/* Chooses the run and moves it to the front of the candidates. */
+static void choose_run(struct recovery *recovery)
+{
+	const struct format_stream_slot *slot = &recovery->slot;
+	struct candidate *candidates = recovery->candidates;
+	uint64_t timestamp = slot->persisted;
+	uint32_t epoch = 0;
+	size_t i = 0, whole_count = 0;
+
+	if (recovery->candidate_count)
+		qsort(candidates, recovery->candidate_count, sizeof(*candidates), compare_candidates);
+	/* Every region's slot has a P below the timestamps looked at here, so each one's epoch binds them all. */
+	for (size_t r = 0; r < recovery->region_count; r++)
+		if (recovery->regions[r].slot.epoch > epoch)
+			epoch = recovery->regions[r].slot.epoch;
+	recovery->run_count = 0;
+	while (i < recovery->candidate_count && candidates[i].timestamp == timestamp + 1) {
+		struct candidate chosen = candidates[i];
+		uint32_t lowest = chosen.timestamp > slot->kept && slot->epoch > epoch ? slot->epoch : epoch;
+		if (chosen.epoch < lowest)
+			break;
+		epoch = chosen.epoch;
+		timestamp = chosen.timestamp;
+		while (i < recovery->candidate_count && candidates[i].timestamp == timestamp)
+			i++;
+		candidates[recovery->run_count++] = chosen;
+		if (!chosen.more)
+			whole_count = recovery->run_count;
+	}
+	recovery->run_count = whole_count;
+	recovery->kept = slot->persisted + whole_count;
+}
+
+/* The digest of the run up to a timestamp. */
+static uint32_t digest_of(const struct recovery *recovery, uint64_t last)
+{
+	const struct candidate *run = recovery->candidates;
+	uint32_t digest = 0;
+
+	for (size_t i = 0; i < recovery->run_count && run[i].timestamp <= last;) {
+		size_t end = i;
+		while (end < recovery->run_count && run[end].timestamp <= last && run[end].epoch == run[i].epoch)
+			end++;
+		digest = format_digest(digest, run[i].timestamp, run[end - 1].timestamp, run[i].epoch);
+		i = end;
+	}
+	return digest;
+}
+
+/* Where the missing timestamp may have been: the entry with its header but without its data, or the place in front of
+ * the evidence. */
+static uint64_t missing_place(struct recovery *recovery, uint64_t timestamp)
+{
+	uint64_t place = 0;
+
+	for (size_t i = 0; i < recovery->region_count; i++) {
+		struct reader reader = reader_of(recovery, i);
+		struct found_region *found = &recovery->regions[i];
+		struct format_entry entry;
+		uint64_t off = reader.region->off + found->slot.tail_off;
+		while (off < found->scan_end_off && read_header(&reader, off, &entry)) {
+			if (entry.timestamp == timestamp && !data_check(&reader, off, &entry))
+				return off;
+			off += format_entry_space(entry.size, recovery->stream->alignment);
+		}
+		if (recovery->watermark_off > found->scan_end_off && recovery->watermark_off < reader.end_off)
+			place = found->scan_end_off;
+	}
+	return place;
+}
+
+static int missing(struct recovery *recovery, const char *why, uint64_t last)
+{
+	uint64_t timestamp = recovery->kept + 1;
+	uint64_t place = missing_place(recovery, timestamp);
+	char where[64] = "no trace of it is left";
+
+	if (place)
+		snprintf(where, sizeof(where), "at %zu", (size_t)place);
+	return recover_damage("the entry with timestamp %zu is missing or does not check (%s), though %s %zu",
+			      (size_t)timestamp, where, why, (size_t)last);
+}
+
+static int check_run(struct recovery *recovery)
+{
+	const struct format_stream_slot *slot = &recovery->slot;
+
+	if (recovery->kept < slot->kept)
+		return missing(recovery, "the last recovery kept all up to", slot->kept);
+	if (slot->kept > slot->persisted && digest_of(recovery, slot->kept) != slot->digest)
+		return recover_damage(
+			"of timestamps %zu to %zu an entry is missing, and an older one stands in its place",
+			(size_t)slot->persisted + 1, (size_t)slot->kept);
+	if (recovery->watermark > recovery->kept)
+		return missing(recovery, "a later entry says that all were durable up to", recovery->watermark);
+	return 0;
+}
+
+static void set_tails(struct recovery *recovery)
+{
+	for (size_t i = 0; i < recovery->run_count; i++) {
+		const struct candidate *entry = &recovery->candidates[i];
+		struct region *region = recovery->regions[entry->region].region;
+		uint64_t alignment = recovery->stream->alignment;
+		uint64_t end_off = entry->off + ((entry->bytes + alignment - 1) & ~(alignment - 1));
+		if (end_off > region->tail_off)
+			region->tail_off = end_off;
+	}
+}
+
+int recover_scan(struct recovery *recovery)
+{
+	if (recovery->clean)
+		return 0;
+	for (size_t i = 0; i < recovery->region_count; i++)
+		if (scan_region(recovery, i))
+			return -1;
+	choose_run(recovery);
+	if (check_run(recovery))
+		return -1;
+	recovery->digest = digest_of(recovery, recovery->kept);
+	set_tails(recovery);
+	for (size_t i = 0; i < recovery->region_count; i++) {
+		/* What was scanned was checked: from the slot's tail on. */
+		struct found_region *found = &recovery->regions[i];
+		found->region->trusted_off = found->region->off + found->slot.tail_off;
+	}
+	return 0;
+}
+
+void recover_everything(struct recovery *recovery)
+{
+	uint64_t alignment = recovery->stream->alignment;
+	uint64_t highest = recovery->slot.persisted;
+
+	for (size_t i = 0; i < recovery->region_count; i++) {
+		struct reader reader = reader_of(recovery, i);
+		uint64_t off = reader.region->off + recovery->regions[i].slot.tail_off;
+		struct format_entry entry;
+		while (off < reader.end_off) {
+			if (!read_header(&reader, off, &entry) || entry.epoch > recovery->slot.epoch ||
+			    !data_check(&reader, off, &entry)) {
+				if (off >= reader.region->limit_off)
+					break;
+				off += alignment;
+				continue;
+			}
+			off += format_entry_space(entry.size, alignment);
+			reader.region->tail_off = off;
+			if (entry.timestamp > highest)
+				highest = entry.timestamp;
+		}
+	}
+	recovery->kept = highest;
+}

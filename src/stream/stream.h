@@ -1,0 +1,166 @@
+/*
+ * stream.h: the run-time state of a stream, shared by the files of this folder.
+ *
+ * Who may touch what:
+ *   order lock   next, the tails, limits and reservations of regions: offset and timestamp are taken together under it,
+ *                so that inside a region offset order is timestamp order. Held for nanoseconds, never across a wait.
+ *   admin mutex  rounds, allocation, freeing, resizing, closing: what may use fences and syncs of its own.
+ *                Taken before the order lock, never inside it.
+ *   atomics      persisted, committed, window slots, tails as readers see them.
+ *
+ * Regions live in memory that is only reused for regions until the stream is deleted; who kept a pointer compares the
+ * generation, under the order lock to append, after reading to read.
+ */
+#ifndef STREAM_STREAM_H
+#define STREAM_STREAM_H
+
+#include "base/spinlock.h"
+#include "medium/medium.h"
+#include "stream/extents.h"
+#include "stream/format.h"
+
+#include <libpmemstream.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { LINE_BYTES = MEDIUM_LINE_BYTES };
+
+/*
+ * A timestamp between its being taken and its being durable. TAKEN: somebody copies. COPIED: whole, by ordinary
+ * stores that any thread may flush. DURABLE: its own thread fenced it. The word says for which timestamp.
+ */
+enum slot_state { SLOT_TAKEN, SLOT_COPIED, SLOT_DURABLE, SLOT_STATES = 3 };
+enum { SLOT_MORE = 4, SLOT_TIMESTAMP_SHIFT = 3 };
+
+struct window_slot {
+	_Alignas(LINE_BYTES) _Atomic uint64_t word; /* timestamp << 3 | MORE | state */
+	_Atomic uint64_t off;                       /* of the entry's header */
+	_Atomic uint64_t bytes;                     /* header and data */
+	struct region *_Atomic region;
+	_Atomic uint32_t limit_raised; /* the region's limit becomes durable with this entry */
+	_Atomic uint32_t moving;       /* a data mover has it: operations[] of the same index counts */
+};
+
+struct region {
+	_Atomic uint64_t generation; /* 0: free memory */
+	_Atomic uint64_t off, end_off;
+	_Atomic uint64_t tail_off;     /* where the next entry begins */
+	_Atomic uint64_t verified_off; /* entries in front of it were checked by this process */
+	uint64_t trusted_off;          /* entries from here on were written or recovered by this process */
+	uint32_t seed;                 /* format_entry_seed */
+	bool closed;                   /* is being freed: no appends */
+	bool reserved;                 /* somebody holds the tail */
+	bool grew;                     /* is in the list of regions that the next round looks at */
+	uint8_t slot;                  /* index of the slot that the last complete round needs */
+	uint64_t limit_off;            /* no entry begins at or behind it */
+	uint64_t last_timestamp;       /* highest one given out here by this process */
+	uint64_t holder;               /* token of the thread that reserved */
+	uint64_t reserved_bytes;
+	uint64_t slot_off;  /* tail in that slot */
+	uint64_t round_off; /* tail that the running round writes */
+	struct region *next_grown, *next_reserved;
+	struct region *_Atomic next_allocated, *_Atomic previous_allocated; /* in order of generation */
+	struct pmemstream_region_runtime *_Atomic runtime;
+};
+
+struct pmemstream_region_runtime {
+	struct pmemstream *stream;
+	struct region *region;
+	uint64_t generation;
+	struct pmemstream_region_runtime *next; /* all of a stream's, freed with it */
+};
+
+/* Sleeping until something happened (progress.c). */
+struct progress {
+	pthread_mutex_t mutex;
+	pthread_cond_t happened;
+	uint64_t events;
+	struct waker *wakers;
+	uint64_t waker_serial;
+	struct wake_handle *handle;
+	_Alignas(LINE_BYTES) _Atomic uint32_t waiters;
+};
+
+struct stream_options {
+	uint64_t block_size;     /* 0: that of the existing stream */
+	uint32_t alignment;      /* 0: by granularity and block size */
+	uint32_t window;         /* power of two; 0: 1024 */
+	uint64_t reservation_ns; /* how long to wait for another thread's reservation; 0: 1 s */
+	uint64_t round_bytes;    /* a round follows after so many appended bytes; 0: 4 MiB */
+	uint64_t salt;           /* 0: random; tests give one */
+};
+
+struct pmemstream {
+	/* Constant after opening. */
+	struct medium medium;
+	struct format_header header;
+	unsigned char *base; /* of the mapping */
+	uint64_t arena_off, alignment, window, round_bytes, reservation_ns;
+	uint32_t epoch;
+	bool lines;    /* durable by flush and fence, not by sync */
+	bool writable; /* else every change is EROFS */
+	bool damaged;  /* read-only look at a damaged stream */
+	struct window_slot *slots;
+	struct operation *_Atomic operations; /* one for each slot, made at the first use of a data mover */
+
+	/* What appenders share. */
+	_Alignas(LINE_BYTES) struct spinlock order;
+	_Atomic uint64_t next;   /* timestamp of the next entry */
+	uint64_t appended_bytes; /* since the last round */
+	struct region *grown, *reservations;
+
+	_Alignas(LINE_BYTES) _Atomic uint64_t persisted;
+	_Alignas(LINE_BYTES) _Atomic uint64_t committed; /* a lower bound; window_committed looks further */
+	_Atomic int failed;                              /* errno of the sync that failed, for ever */
+	_Atomic bool closing;
+	bool syncing; /* somebody leads a group; under the progress mutex */
+
+	/* Under the admin mutex. */
+	_Alignas(LINE_BYTES) pthread_mutex_t admin;
+	uint64_t round, round_persisted, sequence, kept; /* of the stream slot in use; kept is K */
+	unsigned stream_slot;
+	uint64_t applied, next_generation;
+	struct extents extents;
+	struct region *free_regions;
+	struct region_chunk *region_chunks;
+	struct pmemstream_region_runtime *runtimes;
+
+	struct progress progress;
+
+	pthread_mutex_t failures; /* timestamps whose copy failed */
+	uint64_t *failed_timestamps;
+	size_t failed_count, failed_room;
+};
+
+static inline uint64_t stream_persisted(struct pmemstream *stream)
+{
+	return atomic_load_explicit(&stream->persisted, memory_order_acquire);
+}
+
+static inline void *stream_at(struct pmemstream *stream, uint64_t off)
+{
+	return stream->medium.base + off;
+}
+
+/* open.c */
+int stream_open(struct pmemstream **stream, struct medium *medium, const struct stream_options *options);
+/* Checks that changes are possible: 0, or -1 with EROFS, or with the errno of the sync that failed. */
+int stream_writable(struct pmemstream *stream);
+/* Remembers for ever that a sync failed, with the errno that it left. Returns -1 with EIO. */
+int stream_latch_failure(struct pmemstream *stream);
+uint64_t stream_time_ns(void);
+
+/* region.c */
+struct region *region_new(struct pmemstream *stream); /* NULL with ENOMEM; generation 0 */
+void region_release(struct pmemstream *stream, struct region *region);
+/* The region that begins at an offset, or NULL with EINVAL. */
+struct region *region_find(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation);
+/* The same through a runtime where there is one: EINVAL for another region's, ESTALE for a freed one's. */
+struct region *region_resolve(struct pmemstream *stream, struct pmemstream_region region,
+			      struct pmemstream_region_runtime *runtime, uint64_t *generation);
+/* Label or offset, for messages; the caller's buffer of at least 96 bytes. */
+const char *region_name(struct pmemstream *stream, const struct region *region, char *buffer);
+
+#endif

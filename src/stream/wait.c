@@ -1,0 +1,117 @@
+/*
+ * wait.c: committed and persisted, asked for and waited for.
+ *
+ * A poll makes what progress this thread can make: it polls data movers, flushes and fences, or leads a group. What is
+ * in other hands it waits for through the notifier: a waker is registered (progress.h) and called at the stream's next
+ * event; the serial number of the registration is kept in the future's processing_timestamp, which is the library's
+ * own.
+ */
+#include "base/error.h"
+#include "base/export.h"
+#include "stream/mover.h"
+#include "stream/persist.h"
+#include "stream/progress.h"
+
+#include <errno.h>
+
+EXPORT uint64_t pmemstream_committed_timestamp(struct pmemstream *stream)
+{
+	if (!stream) {
+		error_set(EINVAL, "no stream");
+		return 0;
+	}
+	return window_committed(stream);
+}
+
+EXPORT uint64_t pmemstream_persisted_timestamp(struct pmemstream *stream)
+{
+	if (!stream) {
+		error_set(EINVAL, "no stream");
+		return 0;
+	}
+	return stream_persisted(stream);
+}
+
+typedef int (*try_fn)(struct pmemstream *stream, uint64_t timestamp);
+
+static enum future_state finish(struct future_context *context, int error_code)
+{
+	struct pmemstream_async_wait_data *data = future_context_get_data(context);
+	struct pmemstream_async_wait_output *output = future_context_get_output(context);
+
+	if (data->processing_timestamp)
+		progress_unregister(data->stream, data->processing_timestamp);
+	data->processing_timestamp = 0;
+	output->error_code = error_code;
+	return FUTURE_STATE_COMPLETE;
+}
+
+static enum future_state poll_wait(struct future_context *context, struct future_notifier *notifier, try_fn try_once)
+{
+	struct pmemstream_async_wait_data *data = future_context_get_data(context);
+	struct pmemstream *stream = data->stream;
+
+	if (notifier)
+		notifier->notifier_used = FUTURE_NOTIFIER_NONE;
+	if (!data->timestamp)
+		return finish(context, error_set(EINVAL, "0 is no timestamp: did the append fail?"));
+
+	int reached = try_once(stream, data->timestamp);
+	if (reached == 0 && notifier && notifier->waker.wake) {
+		data->processing_timestamp = progress_register(stream, data->processing_timestamp, &notifier->waker);
+		/* Again, now that nothing can happen unseen. */
+		reached = try_once(stream, data->timestamp);
+		if (reached == 0 && data->processing_timestamp && mover_poll(stream, data->timestamp) != MOVER_SILENT)
+			notifier->notifier_used = FUTURE_NOTIFIER_WAKER;
+	}
+	if (reached < 0)
+		return finish(context, -1);
+	if (reached == 0)
+		return FUTURE_STATE_RUNNING;
+	int err = mover_failure(stream, data->timestamp);
+	return finish(context, err ? error_set(err, "the data mover failed to copy the entry with timestamp %zu",
+					       (size_t)data->timestamp)
+				   : 0);
+}
+
+static enum future_state poll_committed(struct future_context *context, struct future_notifier *notifier)
+{
+	return poll_wait(context, notifier, commit_try);
+}
+
+static enum future_state poll_persisted(struct future_context *context, struct future_notifier *notifier)
+{
+	return poll_wait(context, notifier, persist_try);
+}
+
+/* Between two polls other threads and movers go on. */
+static int has_property(void *future, enum future_property property)
+{
+	(void)future;
+	return property == FUTURE_PROPERTY_ASYNC;
+}
+
+static struct pmemstream_async_wait_fut make_wait(struct pmemstream *stream, uint64_t timestamp, future_task_fn task)
+{
+	struct pmemstream_async_wait_fut future = {0};
+
+	if (stream) {
+		FUTURE_INIT_EXT(&future, task, has_property);
+	} else {
+		FUTURE_INIT_COMPLETE(&future);
+		future.output.error_code = error_set(EINVAL, "no stream");
+	}
+	future.data.stream = stream;
+	future.data.timestamp = timestamp;
+	return future;
+}
+
+EXPORT struct pmemstream_async_wait_fut pmemstream_async_wait_committed(struct pmemstream *stream, uint64_t timestamp)
+{
+	return make_wait(stream, timestamp, poll_committed);
+}
+
+EXPORT struct pmemstream_async_wait_fut pmemstream_async_wait_persisted(struct pmemstream *stream, uint64_t timestamp)
+{
+	return make_wait(stream, timestamp, poll_persisted);
+}

@@ -1,0 +1,187 @@
+/*
+ * window.c: which timestamps are taken, copied and durable.
+ *
+ * Invariant  persisted <= committed < next <= persisted + window + 1. Slots of timestamps above persisted are not
+ * reused. Order      slot filled -> word published -> next -> tail, so that who sees a tail finds the slots of all
+ * entries in front. Commit     committed is not stored by appenders at all: who wants it looks at the slots above
+ * persisted. Persist    persisted goes from p to q by compare-and-swap, by a thread that found p + 1 .. q durable or
+ * flushed and fenced them itself. The thread of timestamp p + 1 may store p + 1 plainly as long as its slot says TAKEN,
+ * since nobody else passes it then; so a lone appender pays no locked instruction for it. Crash      nothing here is on
+ * media but the limit; recovery finds the same order in the entries.
+ */
+#include "stream/window.h"
+
+#include <stddef.h>
+
+static void raise_limit(struct pmemstream *stream, struct region *region, uint64_t entry_off)
+{
+	uint64_t off = atomic_load_explicit(&region->off, memory_order_relaxed);
+	uint64_t end_off = atomic_load_explicit(&region->end_off, memory_order_relaxed);
+	uint64_t limit_off = (entry_off & ~(uint64_t)(FORMAT_LIMIT_UNIT - 1)) + FORMAT_LIMIT_STEP;
+	uint64_t generation = atomic_load_explicit(&region->generation, memory_order_relaxed);
+
+	if (limit_off > end_off || end_off - limit_off < FORMAT_LIMIT_UNIT)
+		limit_off = end_off;
+	region->limit_off = limit_off;
+	/* Under the order lock, so that a higher limit is never overwritten by a lower one. */
+	medium_store8(
+		&stream->medium, stream_at(stream, off + FORMAT_REGION_LIMIT_OFF),
+		htole64(format_checked_encode(stream->header.salt, generation, (limit_off - off) / FORMAT_LIMIT_UNIT)));
+}
+
+void window_take(struct pmemstream *stream, struct region *region, uint64_t size, bool more, struct ticket *ticket)
+{
+	uint64_t timestamp = atomic_load_explicit(&stream->next, memory_order_relaxed);
+	uint64_t off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
+	uint64_t space = format_entry_space(size, stream->alignment);
+	struct window_slot *slot = window_slot(stream, timestamp);
+
+	*ticket = (struct ticket){
+		.region = region,
+		.generation = atomic_load_explicit(&region->generation, memory_order_relaxed),
+		.timestamp = timestamp,
+		.off = off,
+		.bytes = FORMAT_ENTRY_HEADER_BYTES + size,
+		.slot = slot,
+		.limit_raised = off >= region->limit_off,
+	};
+	if (ticket->limit_raised)
+		raise_limit(stream, region, off);
+	atomic_store_explicit(&slot->off, off, memory_order_relaxed);
+	atomic_store_explicit(&slot->bytes, ticket->bytes, memory_order_relaxed);
+	atomic_store_explicit(&slot->region, region, memory_order_relaxed);
+	atomic_store_explicit(&slot->limit_raised, ticket->limit_raised, memory_order_relaxed);
+	atomic_store_explicit(&slot->word, timestamp << SLOT_TIMESTAMP_SHIFT | (more ? SLOT_MORE : 0) | SLOT_TAKEN,
+			      memory_order_release);
+	atomic_store_explicit(&stream->next, timestamp + 1, memory_order_release);
+	atomic_store_explicit(&region->tail_off, off + space, memory_order_release);
+	region->last_timestamp = timestamp;
+	if (!region->grew) {
+		region->grew = true;
+		region->next_grown = stream->grown;
+		stream->grown = region;
+	}
+	stream->appended_bytes += space;
+	ticket->round_due = stream->appended_bytes >= stream->round_bytes;
+}
+
+void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
+{
+	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);
+
+	(void)stream;
+	atomic_store_explicit(&ticket->slot->word, (word & ~(uint64_t)SLOT_STATES) | SLOT_COPIED, memory_order_release);
+}
+
+/* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out yet, or long persisted. */
+static uint64_t word_of(struct pmemstream *stream, uint64_t timestamp)
+{
+	uint64_t word = atomic_load_explicit(&window_slot(stream, timestamp)->word, memory_order_acquire);
+
+	return slot_timestamp(word) == timestamp ? word : 0;
+}
+
+static uint64_t raise_to(_Atomic uint64_t *mark, uint64_t value)
+{
+	uint64_t seen = atomic_load_explicit(mark, memory_order_acquire);
+
+	while (seen < value &&
+	       !atomic_compare_exchange_weak_explicit(mark, &seen, value, memory_order_acq_rel, memory_order_acquire))
+		;
+	return seen > value ? seen : value;
+}
+
+uint64_t window_committed(struct pmemstream *stream)
+{
+	uint64_t persisted = stream_persisted(stream);
+	uint64_t known = atomic_load_explicit(&stream->committed, memory_order_acquire);
+	uint64_t committed = known > persisted ? known : persisted;
+
+	for (uint64_t timestamp = committed + 1;; timestamp++) {
+		uint64_t word = word_of(stream, timestamp);
+		if (!word || slot_state(word) == SLOT_TAKEN)
+			break;
+		if (!(word & SLOT_MORE))
+			committed = timestamp;
+	}
+	/* Who was overtaken by persisted reports what that says. */
+	persisted = stream_persisted(stream);
+	if (persisted > committed)
+		committed = persisted;
+	return committed > known ? raise_to(&stream->committed, committed) : committed;
+}
+
+uint64_t window_safe_off(struct pmemstream *stream, struct region *region)
+{
+	uint64_t safe_off = atomic_load_explicit(&region->tail_off, memory_order_acquire);
+	uint64_t committed = window_committed(stream);
+	uint64_t next = atomic_load_explicit(&stream->next, memory_order_acquire);
+
+	for (uint64_t timestamp = committed + 1; timestamp < next; timestamp++) {
+		struct window_slot *slot = window_slot(stream, timestamp);
+		uint64_t word = word_of(stream, timestamp);
+		if (!word)
+			continue; /* persisted meanwhile, and its slot used again for what lies behind the tail read
+				     above */
+		uint64_t off = atomic_load_explicit(&slot->off, memory_order_acquire);
+		struct region *owner = atomic_load_explicit(&slot->region, memory_order_acquire);
+		if (owner == region && off < safe_off && word_of(stream, timestamp))
+			safe_off = off;
+	}
+	return safe_off;
+}
+
+static void include(struct window_scan *scan, const char *begin, size_t bytes)
+{
+	if (!scan->span_begin || begin < scan->span_begin)
+		scan->span_begin = begin;
+	if (!scan->span_end || begin + bytes > scan->span_end)
+		scan->span_end = begin + bytes;
+}
+
+static void include_slot(struct pmemstream *stream, struct window_slot *slot, bool flush, struct window_scan *scan)
+{
+	const char *entry = stream_at(stream, atomic_load_explicit(&slot->off, memory_order_relaxed));
+	uint64_t bytes = atomic_load_explicit(&slot->bytes, memory_order_relaxed);
+
+	if (flush) {
+		medium_flush(&stream->medium, entry, bytes);
+		scan->flushed = true;
+	}
+	include(scan, entry, bytes);
+	if (!atomic_load_explicit(&slot->limit_raised, memory_order_relaxed))
+		return;
+	struct region *region = atomic_load_explicit(&slot->region, memory_order_relaxed);
+	uint64_t off = atomic_load_explicit(&region->off, memory_order_relaxed) + FORMAT_REGION_LIMIT_OFF;
+	if (flush)
+		medium_flush(&stream->medium, stream_at(stream, off), sizeof(uint64_t));
+	include(scan, stream_at(stream, off), sizeof(uint64_t));
+}
+
+void window_scan(struct pmemstream *stream, uint64_t timestamp, bool flush, struct window_scan *scan)
+{
+	bool inside_batch = false;
+
+	*scan = (struct window_scan){.from = stream_persisted(stream)};
+	scan->to = scan->from;
+	for (uint64_t t = scan->from + 1; t <= timestamp || inside_batch; t++) {
+		uint64_t word = word_of(stream, t);
+		if (!word || slot_state(word) == SLOT_TAKEN)
+			return;
+		/* The slot may be reused beside us if persisted passed it: then window_advance does nothing. */
+		if (slot_state(word) == SLOT_COPIED)
+			include_slot(stream, window_slot(stream, t), flush, scan);
+		inside_batch = word & SLOT_MORE;
+		if (!inside_batch)
+			scan->to = t;
+	}
+}
+
+void window_advance(struct pmemstream *stream, const struct window_scan *scan)
+{
+	uint64_t from = scan->from;
+
+	if (scan->to > from)
+		atomic_compare_exchange_strong_explicit(&stream->persisted, &from, scan->to, memory_order_acq_rel,
+							memory_order_relaxed);
+}

@@ -1,0 +1,74 @@
+/*
+ * window.h: timestamps in flight: handing them out, and finding how far they are committed and persisted.
+ */
+#ifndef STREAM_WINDOW_H
+#define STREAM_WINDOW_H
+
+#include "stream/stream.h"
+
+/* An entry whose place and timestamp are taken. */
+struct ticket {
+	struct region *region;
+	uint64_t generation;
+	uint64_t timestamp, off;
+	uint64_t bytes; /* header and data */
+	struct window_slot *slot;
+	bool limit_raised;
+	bool round_due;
+};
+
+static inline struct window_slot *window_slot(struct pmemstream *stream, uint64_t timestamp)
+{
+	return &stream->slots[timestamp & (stream->window - 1)];
+}
+
+static inline uint64_t slot_timestamp(uint64_t word)
+{
+	return word >> SLOT_TIMESTAMP_SHIFT;
+}
+
+static inline unsigned slot_state(uint64_t word)
+{
+	return (unsigned)(word & SLOT_STATES);
+}
+
+/* Under the order lock: so many timestamps from next on have slots. */
+static inline bool window_has_room(struct pmemstream *stream, uint64_t count)
+{
+	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
+
+	return next + count - 1 - stream_persisted(stream) <= stream->window;
+}
+
+/*
+ * Under the order lock, after everything that can fail: gives the entry the next timestamp and the region's tail. more:
+ * the next timestamp belongs to the same batch. Raises the region's limit where the entry begins at or behind it.
+ */
+void window_take(struct pmemstream *stream, struct region *region, uint64_t size, bool more, struct ticket *ticket);
+
+/* Says that the entry is whole, by ordinary stores. */
+void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket);
+
+/* The committed timestamp, looked up anew. */
+uint64_t window_committed(struct pmemstream *stream);
+
+/* Entries of the region in front of the result are committed and whole; region and generation are checked by the
+ * caller. */
+uint64_t window_safe_off(struct pmemstream *stream, struct region *region);
+
+/* An entry that a scan of the window found unfinished or not yet durable. */
+struct window_scan {
+	uint64_t from; /* persisted when the scan began */
+	uint64_t to;   /* every timestamp from from + 1 to here is copied or durable, and no batch is cut */
+	bool flushed;  /* lines were flushed: fence before believing it */
+	const char *span_begin, *span_end; /* all bytes of those entries and the limits they raised */
+};
+
+/* Looks at the timestamps above persisted, to the given one or the end of its batch. flush: flushes the lines of those
+ * that are copied, and not durable. */
+void window_scan(struct pmemstream *stream, uint64_t timestamp, bool flush, struct window_scan *scan);
+
+/* Raises persisted from scan->from to scan->to, if it is still there. */
+void window_advance(struct pmemstream *stream, const struct window_scan *scan);
+
+#endif
