@@ -121,6 +121,14 @@ static inline void medium_count(const struct medium *medium, _Atomic uint64_t *o
 		medium_count((medium), &(medium)->counters[slot_].field, slot_, (n));                                  \
 	} while (0)
 
+/*
+ * Orderings are inlined and never become a jump at the end of a function, so that the address they return to is a place
+ * in the function that asks for them: that is how the simulator tells one fence of the source from another. The empty
+ * statement is no instruction.
+ */
+#define MEDIUM_ORDERING static inline __attribute__((always_inline))
+#define MEDIUM_STAY()   __asm__ volatile("")
+
 static inline void medium_copy(struct medium *medium, void *to, const void *from, size_t bytes)
 {
 	MEDIUM_COUNT(medium, stored_bytes, bytes);
@@ -159,23 +167,25 @@ static inline size_t medium_lines(const void *at, size_t bytes)
 	return bytes ? ((uintptr_t)at + bytes - 1) / MEDIUM_LINE_BYTES - first + 1 : 0;
 }
 
-static inline void medium_flush(struct medium *medium, const void *at, size_t bytes)
+MEDIUM_ORDERING void medium_flush(struct medium *medium, const void *at, size_t bytes)
 {
 	if (medium->granularity != MEDIUM_CACHE_LINE)
 		return;
 	MEDIUM_COUNT(medium, flushed_lines, medium_lines(at, bytes));
 	medium->ops->flush(medium, at, bytes);
+	MEDIUM_STAY();
 }
 
-static inline void medium_fence(struct medium *medium)
+MEDIUM_ORDERING void medium_fence(struct medium *medium)
 {
 	MEDIUM_COUNT(medium, fences, 1);
 	medium->ops->fence(medium);
+	MEDIUM_STAY();
 }
 
 /* An atomic exchange of a word in ordinary memory that is also the thread's fence: one locked instruction where the
  * processor's manual says that it orders non-temporal stores and flushes, a fence and an exchange elsewhere. */
-static inline uint64_t medium_fence_exchange(struct medium *medium, _Atomic uint64_t *word, uint64_t value)
+MEDIUM_ORDERING uint64_t medium_fence_exchange(struct medium *medium, _Atomic uint64_t *word, uint64_t value)
 {
 	MEDIUM_COUNT(medium, fences, 1);
 	if (!medium_exchange_is_fence || !medium->drain_fn)
@@ -183,14 +193,16 @@ static inline uint64_t medium_fence_exchange(struct medium *medium, _Atomic uint
 	return atomic_exchange_explicit(word, value, memory_order_acq_rel);
 }
 
-static inline int medium_sync(struct medium *medium, const void *at, size_t bytes)
+MEDIUM_ORDERING int medium_sync(struct medium *medium, const void *at, size_t bytes)
 {
 	MEDIUM_COUNT(medium, syncs, 1);
-	return medium->ops->sync(medium, at, bytes);
+	int err = medium->ops->sync(medium, at, bytes);
+	MEDIUM_STAY();
+	return err;
 }
 
 /* Makes a range durable that this thread stored, the granularity's way; 0, or -1 with errno on PAGE. */
-static inline int medium_persist(struct medium *medium, const void *at, size_t bytes)
+MEDIUM_ORDERING int medium_persist(struct medium *medium, const void *at, size_t bytes)
 {
 	if (medium->granularity == MEDIUM_PAGE)
 		return medium_sync(medium, at, bytes);
@@ -205,10 +217,12 @@ static inline void medium_written(struct medium *medium, const void *at, size_t 
 	medium->ops->written(medium, at, bytes);
 }
 
-static inline void medium_redirty(struct medium *medium, const void *at, size_t bytes)
+MEDIUM_ORDERING void medium_redirty(struct medium *medium, const void *at, size_t bytes)
 {
-	if (medium->granularity == MEDIUM_PAGE)
-		medium->ops->redirty(medium, at, bytes);
+	if (medium->granularity != MEDIUM_PAGE)
+		return;
+	medium->ops->redirty(medium, at, bytes);
+	MEDIUM_STAY();
 }
 
 #endif
