@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 void *__real_malloc(size_t bytes);
@@ -41,6 +43,10 @@ static _Thread_local unsigned paused;
 
 static void arm(struct countdown *countdown, unsigned n, bool later, int err)
 {
+	if (n && paused) {
+		fputs("faults: armed where nothing can fail\n", stderr);
+		abort();
+	}
 	atomic_store(&countdown->left, 0);
 	atomic_store(&countdown->later, later);
 	atomic_store(&countdown->err, err);

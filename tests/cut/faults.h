@@ -4,7 +4,8 @@
  * How     the linker's --wrap: it reaches the calls in the objects that are linked into the program (our static
  *         libraries and the test itself), not those inside shared libraries. Works under the sanitizers.
  * Counts  malloc, calloc, realloc, reallocarray, aligned_alloc, posix_memalign, strdup, strndup; all threads together.
- *         What fails sets errno to ENOMEM (posix_memalign returns it) and leaves the old block alone.
+ *         What fails sets errno to ENOMEM (posix_memalign returns it) and leaves the old block alone. A compiler may
+ *         remove an allocation whose memory is not used.
  *
  *     for (unsigned n = 1;; n++) {
  *             faults_fail_allocation(n);
@@ -30,7 +31,8 @@ void faults_fail_msync(unsigned n, int err, bool and_all_later);
 /* Nothing fails any more. Returns how many calls failed since the last faults_fail_*; keeps errno. */
 unsigned faults_stop(void);
 
-/* Allocations of this thread between the two neither count nor fail; they nest. For the test's own. */
+/* Calls of this thread between the two neither count nor fail; they nest. For the test's own. Hooks and watches of
+ * cut.h run so: to arm a fault there ends the program. */
 void faults_pause(void);
 void faults_resume(void);
 

@@ -18,8 +18,8 @@ enum {
 
 struct version {
 	uint64_t value;
-	uint64_t stamp;    /* number of the store */
-	uint64_t streamer; /* thread whose fence it waits for; 0: an ordinary store */
+	uint64_t stamp; /* number of the store */
+	bool streamed;  /* in no cache: a flush does not see it; it waits for the fence of its thread */
 };
 
 /* One undurable word: versions[0] is durable, the last is what the processor sees. */

@@ -5,8 +5,10 @@
  * inlined there.
  */
 #include "base/error.h"
+#include "cut/faults.h"
 #include "cut/internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define CALLER ((uintptr_t)__builtin_return_address(0))
@@ -24,9 +26,16 @@ static void call_hook(struct cut *cut, const struct hook *hook, const struct cut
 {
 	if (!(hook->kinds & event->kind))
 		return;
+	/* The code under test must not notice: neither its errno, nor its message, nor its count of allocations. */
+	char message[ERROR_MESSAGE_MAX];
+	int err = errno;
+	strcpy(message, error_message());
+	faults_pause();
 	cut->in_hook = true;
 	hook->call(cut, event, hook->context);
 	cut->in_hook = false;
+	faults_resume();
+	error_set(err, "%s", message);
 }
 
 static void call_hooks(struct cut *cut, const struct cut_event *event)

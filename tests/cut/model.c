@@ -156,15 +156,13 @@ static void store_word(struct cut *cut, struct thread *thread, size_t index, uin
 	if (value != cut->known[index]) {
 		if (!word)
 			word = add_word(cut, (uint32_t)index);
-		add_version(word, (struct version){.value = value,
-						   .stamp = cut->stamp,
-						   .streamer = streamed && thread ? thread->id : 0});
+		add_version(word, (struct version){.value = value, .stamp = cut->stamp, .streamed = streamed});
 		cut->known[index] = value;
 	} else if (!word) {
 		return;
 	} else if (!streamed) {
 		/* The same value again, by an ordinary store: a flush can see it now. */
-		word_versions(word)[word->count - 1].streamer = 0;
+		word_versions(word)[word->count - 1].streamed = false;
 	}
 	if (thread && (streamed || cut->medium.granularity == MEDIUM_BYTE))
 		add_pending(cut, thread, (uint32_t)index, cut->stamp);
@@ -243,7 +241,7 @@ void model_flush(struct cut *cut, size_t off, size_t bytes)
 			continue;
 		struct version *versions = word_versions(word);
 		uint32_t seen = word->count - 1;
-		while (seen && versions[seen].streamer && versions[seen].streamer != thread->id)
+		while (seen && versions[seen].streamed)
 			seen--;
 		if (seen)
 			add_pending(cut, thread, (uint32_t)index, versions[seen].stamp);
@@ -256,7 +254,7 @@ static void settle_seen_stores(struct cut *cut)
 	for (uint32_t i = cut->undurable_count; i-- > 0;) {
 		struct version *versions = word_versions(&cut->undurable[i]);
 		uint32_t seen = cut->undurable[i].count - 1;
-		while (seen && versions[seen].streamer)
+		while (seen && versions[seen].streamed)
 			seen--;
 		if (seen)
 			settle(cut, cut->undurable[i].index, versions[seen].stamp);
@@ -272,8 +270,6 @@ static void settle_pending(struct cut *cut, struct thread *thread)
 
 void model_fence(struct cut *cut)
 {
-	if (cut->medium.granularity == MEDIUM_PAGE)
-		return;
 	settle_pending(cut, find_thread(cut, model_thread()));
 	settle_pending(cut, find_thread(cut, THE_DEAD));
 	if (cut->medium.granularity == MEDIUM_BYTE && cut->seen_stores)
@@ -331,7 +327,7 @@ void model_kill(struct cut *cut)
 	for (uint32_t i = 0; i < cut->undurable_count; i++) {
 		struct version *versions = word_versions(&cut->undurable[i]);
 		for (uint32_t v = 0; v < cut->undurable[i].count; v++)
-			versions[v].streamer = 0;
+			versions[v].streamed = false;
 		if (cut->medium.granularity == MEDIUM_BYTE)
 			add_pending(cut, dead, cut->undurable[i].index, cut->stamp);
 	}

@@ -158,9 +158,12 @@ const char *cut_site_text(uintptr_t address)
 	if (!address)
 		return "the test";
 	name_address(address, text, sizeof(text), path, sizeof(path));
-	/* The call itself, not what follows it. */
-	if (dladdr((void *)address, &info) && info.dli_fname)
-		ask_addr2line(path, address - 1 - (uintptr_t)info.dli_fbase, text, sizeof(text));
+	if (!dladdr((void *)address, &info) || !info.dli_fname)
+		return text;
+	/* The call itself; where the compiler lost track of what was inlined into what, the instruction behind it. */
+	uintptr_t offset = address - (uintptr_t)info.dli_fbase;
+	if (!ask_addr2line(path, offset - 1, text, sizeof(text)))
+		ask_addr2line(path, offset, text, sizeof(text));
 	return text;
 }
 

@@ -243,6 +243,74 @@ static void a_flush_takes_what_lies_under_another_threads_streamed_store(void **
 	cut_delete(cut);
 }
 
+static void a_streamed_word_needs_the_fence_of_its_thread_or_a_sync(void **state)
+{
+	(void)state;
+	for (int g = 0; g < 3; g++) {
+		struct cut *cut = cut_new(BYTES, (enum medium_granularity)g);
+
+		medium_stream8(cut_medium(cut), word(cut, 0), 1);
+		assert_int_equal(*word(cut, 0), 1);
+		in_another_thread(cut, flush_and_fence);
+		assert_int_equal(values(cut, 0), VALUES_2(0, 1));
+		fence(cut);
+		assert_int_equal(values(cut, 0), g == MEDIUM_PAGE ? VALUES_2(0, 1) : VALUES_1(1));
+		assert_int_equal(sync_word(cut, 0), 0);
+		assert_int_equal(values(cut, 0), VALUES_1(1));
+		cut_delete(cut);
+	}
+}
+
+static void a_sync_of_lines_is_a_flush_and_a_fence(void **state)
+{
+	(void)state;
+	struct cut *cut = cut_new(BYTES, MEDIUM_CACHE_LINE);
+
+	store(cut, 0, 1);
+	store(cut, 8, 1);
+	assert_int_equal(sync_word(cut, 0), 0);
+	assert_int_equal(values(cut, 0), VALUES_1(1));
+	assert_int_equal(values(cut, 8), VALUES_2(0, 1));
+	cut_fail_sync(cut, 1, EIO, false);
+	assert_int_equal(sync_word(cut, 8), -1);
+	assert_int_equal(values(cut, 8), VALUES_2(0, 1));
+	cut_delete(cut);
+}
+
+static void words_become_durable_each_by_itself(void **state)
+{
+	(void)state;
+	struct cut *cut = cut_new(BYTES, MEDIUM_CACHE_LINE);
+
+	for (size_t i = 0; i < 20; i++)
+		store(cut, i * 8, i + 1);
+	for (size_t i = 0; i < 20; i++) {
+		size_t next = i * 7 % 20;
+		medium_persist(cut_medium(cut), word(cut, next * 8), 8);
+		assert_int_equal(values(cut, next * 8), VALUES_1(next + 1));
+		assert_int_equal(cut_undurable_words(cut), 19 - i);
+		store(cut, next * 8, 40);
+		assert_int_equal(values(cut, next * 8), VALUES_2(next + 1, 40));
+		medium_persist(cut_medium(cut), word(cut, next * 8), 8);
+	}
+	cut_delete(cut);
+}
+
+static void a_fence_covers_the_newest_of_many_stores_to_a_word(void **state)
+{
+	(void)state;
+	struct cut *cut = cut_new(BYTES, MEDIUM_BYTE);
+
+	for (uint64_t i = 1; i < 1000; i++)
+		store(cut, 0, i % 50 + 1);
+	for (size_t i = 0; i < 1000; i++)
+		store(cut, 8 + i, 1);
+	fence(cut);
+	assert_int_equal(cut_combinations(cut), 1);
+	assert_int_equal(values(cut, 0), VALUES_1(50));
+	cut_delete(cut);
+}
+
 static void a_streamed_record_is_padded_with_zeros_but_for_pages(void **state)
 {
 	(void)state;
@@ -326,6 +394,25 @@ static void a_sync_covers_the_stores_of_all_threads(void **state)
 	assert_int_equal(sync_word(cut, 0), 0);
 	assert_int_equal(cut_counts(cut).pages_written, 1);
 	assert_int_equal(cut_counts(cut).syncs, 2);
+	cut_delete(cut);
+}
+
+static void syncs_and_redirties_reach_all_pages_of_their_range(void **state)
+{
+	(void)state;
+	struct cut *cut = cut_new(BYTES, MEDIUM_PAGE);
+
+	for (size_t page = 0; page < 5; page++)
+		store(cut, page * 512, 1);
+	cut_fail_sync(cut, 1, EIO, false);
+	assert_int_equal(medium_sync(cut_medium(cut), word(cut, 1000), 2 * MEDIUM_PAGE_BYTES), -1);
+	for (size_t page = 0; page < 5; page++)
+		assert_int_equal(cut_page_is_dirty(cut, word(cut, page * 512)), page < 1 || page > 3);
+	medium_redirty(cut_medium(cut), word(cut, 512), 2 * MEDIUM_PAGE_BYTES);
+	medium_redirty(cut_medium(cut), word(cut, 3 * 512), 0);
+	assert_int_equal(medium_sync(cut_medium(cut), cut_medium(cut)->base, BYTES), 0);
+	for (size_t page = 0; page < 5; page++)
+		assert_int_equal(cut_is_durable(cut, word(cut, page * 512), 8), page != 3);
 	cut_delete(cut);
 }
 
@@ -440,6 +527,43 @@ static void byte_granularity_needs_any_fence_after_a_kill(void **state)
 	in_another_thread(cut, fence_only);
 	assert_int_equal(values(cut, 0), VALUES_2(1, 3));
 	assert_int_equal(values(cut, 8), VALUES_1(2));
+	cut_delete(cut);
+}
+
+static void direct_stores_survive_a_kill(void **state)
+{
+	(void)state;
+	struct cut *cut = cut_new(BYTES, MEDIUM_BYTE);
+
+	cut_allow_direct(cut, word(cut, 0), 64);
+	*word(cut, 0) = 1;
+	cut_kill(cut);
+	assert_int_equal(values(cut, 0), VALUES_2(0, 1));
+	fence(cut);
+	assert_int_equal(values(cut, 0), VALUES_1(1));
+	cut_delete(cut);
+}
+
+static void a_restart_disarms_every_fault(void **state)
+{
+	(void)state;
+	struct cut *cut = cut_new(BYTES, MEDIUM_PAGE);
+	char *image = calloc(1, BYTES);
+
+	cut_fail_sync(cut, 1, EIO, true);
+	cut_fail_writeback(cut, word(cut, 0), 8, EIO);
+	cut_drop(cut, CUT_SYNC, 2);
+	cut_allow_direct(cut, word(cut, 0), 64);
+	cut_set_writable(cut, false);
+	cut_restart(cut, image);
+	store(cut, 0, 1);
+	assert_int_equal(sync_word(cut, 0), 0);
+	store(cut, 0, 2);
+	assert_int_equal(sync_word(cut, 0), 0);
+	assert_int_equal(values(cut, 0), VALUES_1(2));
+	*word(cut, 0) = 3;
+	assert_int_equal(cut_verify_no_bypass(cut), -1);
+	free(image);
 	cut_delete(cut);
 }
 
@@ -598,6 +722,33 @@ static void a_clone_goes_its_own_way(void **state)
 	cut_delete(cut);
 }
 
+static void a_clone_has_the_dirty_pages_ranges_and_faults(void **state)
+{
+	(void)state;
+	struct cut *cut = cut_new(BYTES, MEDIUM_PAGE);
+
+	store(cut, 0, 1);
+	store(cut, 512, 1);
+	cut_fail_writeback(cut, word(cut, 512), 8, ENOSPC);
+	cut_scratch(cut, word(cut, 0), 8);
+	cut_allow_direct(cut, word(cut, 1024), 8);
+	cut_fail_sync(cut, 2, EIO, true);
+	struct cut *clone = cut_clone(cut);
+	cut_delete(cut);
+	assert_int_equal(cut_undurable_words(clone), 1);
+	assert_true(cut_page_is_dirty(clone, word(clone, 0)));
+	assert_false(cut_page_is_dirty(clone, word(clone, 512)));
+	*word(clone, 1024) = 1;
+	assert_int_equal(cut_verify_no_bypass(clone), 0);
+	assert_int_equal(sync_word(clone, 600), -1);
+	assert_int_equal(errno, ENOSPC);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(sync_word(clone, 600), -1);
+		assert_int_equal(errno, EIO);
+	}
+	cut_delete(clone);
+}
+
 static void fences_and_syncs_of_an_operation_are_counted(void **state)
 {
 	(void)state;
@@ -732,17 +883,24 @@ int main(void)
 		cmocka_unit_test(a_flush_covers_another_threads_ordinary_store),
 		cmocka_unit_test(a_streamed_store_needs_its_own_threads_fence_and_no_flush),
 		cmocka_unit_test(a_flush_takes_what_lies_under_another_threads_streamed_store),
+		cmocka_unit_test(a_streamed_word_needs_the_fence_of_its_thread_or_a_sync),
+		cmocka_unit_test(a_sync_of_lines_is_a_flush_and_a_fence),
+		cmocka_unit_test(words_become_durable_each_by_itself),
+		cmocka_unit_test(a_fence_covers_the_newest_of_many_stores_to_a_word),
 		cmocka_unit_test(a_streamed_record_is_padded_with_zeros_but_for_pages),
 		cmocka_unit_test(byte_granularity_needs_the_storing_threads_fence),
 		cmocka_unit_test(seen_stores_are_covered_when_asked_for_but_streamed_ones_are_not),
 		cmocka_unit_test(a_page_needs_a_sync_and_fences_do_nothing),
 		cmocka_unit_test(a_sync_covers_the_stores_of_all_threads),
+		cmocka_unit_test(syncs_and_redirties_reach_all_pages_of_their_range),
 		cmocka_unit_test(a_failed_sync_leaves_clean_pages_with_unknown_words),
 		cmocka_unit_test(the_nth_sync_fails_once_or_for_ever),
 		cmocka_unit_test(redirty_makes_the_next_sync_write_the_page),
 		cmocka_unit_test(an_unseen_write_back_failure_is_reported_once_by_any_sync),
 		cmocka_unit_test(a_killed_process_leaves_undurable_words_that_no_later_fence_covers),
 		cmocka_unit_test(byte_granularity_needs_any_fence_after_a_kill),
+		cmocka_unit_test(direct_stores_survive_a_kill),
+		cmocka_unit_test(a_restart_disarms_every_fault),
 		cmocka_unit_test(a_killed_process_leaves_dirty_pages_dirty),
 		cmocka_unit_test(an_identical_record_after_a_cut_makes_only_missing_words_undurable),
 		cmocka_unit_test(parts_of_words_are_merged_with_what_was_there),
@@ -751,6 +909,7 @@ int main(void)
 		cmocka_unit_test(scratch_words_are_neither_counted_nor_fixed),
 		cmocka_unit_test(a_word_that_is_stored_for_ever_keeps_its_first_and_last_values),
 		cmocka_unit_test(a_clone_goes_its_own_way),
+		cmocka_unit_test(a_clone_has_the_dirty_pages_ranges_and_faults),
 		cmocka_unit_test(fences_and_syncs_of_an_operation_are_counted),
 		cmocka_unit_test(a_dropped_operation_does_nothing),
 		cmocka_unit_test(a_copied_medium_still_finds_its_cut),
