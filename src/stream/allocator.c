@@ -210,7 +210,7 @@ static int free_closed(struct pmemstream *stream, struct region *region, uint64_
 	struct format_record record = {0};
 	struct extent_change change;
 
-	if (persist_until(stream, last) || checkpoint_round(stream, 0))
+	if (persist_until(stream, last, UINT64_MAX) || checkpoint_round(stream, 0))
 		return -1;
 	if (!extents_merge(&stream->extents, region->off, &change))
 		return error_set(EINVAL, "no region begins at offset %zu", (size_t)region->off);

@@ -17,8 +17,6 @@
 #include "stream/progress.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <time.h>
 
 uint64_t append_thread_token(void)
 {
@@ -42,7 +40,7 @@ static int admit_reserved(struct pmemstream *stream, const struct region *region
 	return ADMIT_RESERVED;
 }
 
-int append_admit(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size)
+int append_admit(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, uint64_t count)
 {
 	uint64_t end_off = atomic_load_explicit(&region->end_off, memory_order_relaxed);
 	uint64_t tail_off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
@@ -53,17 +51,9 @@ int append_admit(struct pmemstream *stream, struct region *region, uint64_t gene
 		return EBUSY;
 	if (region->reserved)
 		return admit_reserved(stream, region);
-	if (size > FORMAT_ENTRY_SIZE_MAX || format_entry_space(size, stream->alignment) > end_off - tail_off)
+	if (space > end_off - tail_off)
 		return ENOSPC;
-	return window_has_room(stream, 1) ? ADMIT_OK : ADMIT_WINDOW_FULL;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return window_has_room(stream, count) ? ADMIT_OK : ADMIT_WINDOW_FULL;
 }
 
 static bool is_reserved(struct pmemstream *stream, struct region *region, uint64_t generation)
@@ -75,7 +65,7 @@ static bool is_reserved(struct pmemstream *stream, struct region *region, uint64
 	return reserved;
 }
 
-static int refuse(struct pmemstream *stream, struct region *region, uint64_t size, int err)
+static int refuse(struct pmemstream *stream, struct region *region, uint64_t space, int err)
 {
 	char name[96];
 
@@ -86,8 +76,8 @@ static int refuse(struct pmemstream *stream, struct region *region, uint64_t siz
 	case EDEADLK:
 		return error_set(err, "%s: another thread holds its tail, and this thread holds one too", name);
 	case ENOSPC:
-		return error_set(err, "%s: no room for an entry of %zu bytes: %zu bytes are left for header and data",
-				 name, (size_t)size,
+		return error_set(err, "%s: full: %zu bytes are wanted for data and header, %zu are left", name,
+				 (size_t)space,
 				 (size_t)(atomic_load_explicit(&region->end_off, memory_order_relaxed) -
 					  atomic_load_explicit(&region->tail_off, memory_order_relaxed)));
 	default:
@@ -95,22 +85,24 @@ static int refuse(struct pmemstream *stream, struct region *region, uint64_t siz
 	}
 }
 
-int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size, int verdict,
+int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, int verdict,
 		uint64_t *deadline_ns)
 {
 	if (verdict > 0)
-		return refuse(stream, region, size, verdict);
+		return refuse(stream, region, space, verdict);
 	if (verdict == ADMIT_WINDOW_FULL) {
 		/* All that is copied becomes durable at one fence; at least half the window has to. */
 		uint64_t next = atomic_load_explicit(&stream->next, memory_order_acquire);
 		int reached = persist_try(stream, next - 1);
-		return reached > 0 ? 0 : reached < 0 ? -1 : persist_until(stream, next - stream->window / 2);
+		return reached > 0   ? 0
+		       : reached < 0 ? -1
+				     : persist_until(stream, next - stream->window / 2, UINT64_MAX);
 	}
 	if (!*deadline_ns)
-		*deadline_ns = now_ns() + stream->reservation_ns;
-	uint64_t now = now_ns();
+		*deadline_ns = progress_now_ns() + stream->reservation_ns;
+	uint64_t now = progress_now_ns();
 	if (now >= *deadline_ns)
-		return refuse(stream, region, size, EBUSY);
+		return refuse(stream, region, space, EBUSY);
 	uint64_t events = progress_begin(stream);
 	bool closing = atomic_load_explicit(&stream->closing, memory_order_acquire);
 	if (!closing && is_reserved(stream, region, generation))
@@ -123,17 +115,18 @@ int append_wait(struct pmemstream *stream, struct region *region, uint64_t gener
 int append_take(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
 		struct ticket *ticket)
 {
+	uint64_t space = append_space(stream, size);
 	uint64_t deadline_ns = 0;
 
 	for (;;) {
 		spinlock_take(&stream->order);
-		int verdict = append_admit(stream, region, generation, size);
+		int verdict = append_admit(stream, region, generation, space, 1);
 		if (verdict == ADMIT_OK)
 			window_take(stream, region, size, false, ticket);
 		spinlock_leave(&stream->order);
 		if (verdict == ADMIT_OK)
 			return 0;
-		if (append_wait(stream, region, generation, size, verdict, &deadline_ns))
+		if (append_wait(stream, region, generation, space, verdict, &deadline_ns))
 			return -1;
 	}
 }
@@ -202,11 +195,11 @@ EXPORT int pmemstream_append(struct pmemstream *stream, struct pmemstream_region
 
 	int err;
 	if (stream->lines) {
-		err = persist_own(stream, &ticket);
+		err = persist_own(stream, ticket.timestamp, ticket.timestamp);
 	} else {
 		window_mark_copied(stream, &ticket);
 		progress_note(stream);
-		err = persist_until(stream, ticket.timestamp);
+		err = persist_until(stream, ticket.timestamp, UINT64_MAX);
 	}
 	if (err)
 		return -1;

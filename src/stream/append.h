@@ -12,12 +12,18 @@ uint64_t append_thread_token(void);
 /* Why a region cannot take an entry at once. Positive verdicts are errno values that end the attempt. */
 enum { ADMIT_OK = 0, ADMIT_WINDOW_FULL = -1, ADMIT_RESERVED = -2 };
 
-/* Under the order lock: may this thread add an entry of so many bytes to the region now? */
-int append_admit(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size);
+/* Under the order lock: may this thread add count entries, which take space bytes together, to the region now? */
+int append_admit(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, uint64_t count);
+
+/* What an entry takes; UINT64_MAX, which fits nowhere, where size is more than an entry can have. */
+static inline uint64_t append_space(struct pmemstream *stream, uint64_t size)
+{
+	return size > FORMAT_ENTRY_SIZE_MAX ? UINT64_MAX : format_entry_space(size, stream->alignment);
+}
 
 /* Waits, without the order lock, for what append_admit named, until deadline_ns of CLOCK_MONOTONIC, which it sets when
  * it is 0. 0: try again, or -1 with errno and message. */
-int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size, int verdict,
+int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, int verdict,
 		uint64_t *deadline_ns);
 
 /* Takes place and timestamp for an entry; 0, or -1 with errno and message and nothing changed. */

@@ -110,7 +110,7 @@ int commit_try(struct pmemstream *stream, uint64_t timestamp)
 }
 
 /* What stands in the way is in the hands of another thread or of a mover: sleeps until that may have changed. */
-static void sleep_once(struct pmemstream *stream, uint64_t timestamp, bool persisted)
+static void sleep_once(struct pmemstream *stream, uint64_t timestamp, bool persisted, uint64_t limit_ns)
 {
 	uint64_t events = progress_begin(stream);
 
@@ -118,37 +118,47 @@ static void sleep_once(struct pmemstream *stream, uint64_t timestamp, bool persi
 	    try_once(stream, timestamp, persisted) == 0) {
 		/* A mover that cannot wake us is polled; the others' limit is only there to survive a bug in one. */
 		bool silent = mover_poll(stream, timestamp) == MOVER_SILENT;
-		progress_sleep(stream, events, silent ? POLL_INTERVAL_NS : SLEEP_LIMIT_NS);
+		uint64_t longest_ns = silent ? POLL_INTERVAL_NS : SLEEP_LIMIT_NS;
+		progress_sleep(stream, events, limit_ns < longest_ns ? limit_ns : longest_ns);
 	}
 	progress_end(stream);
 }
 
-static int until(struct pmemstream *stream, uint64_t timestamp, bool persisted)
+static int until(struct pmemstream *stream, uint64_t timestamp, bool persisted, uint64_t deadline_ns)
 {
 	for (unsigned turn = 0;; turn++) {
+		uint64_t left_ns = UINT64_MAX;
 		int verdict = try_once(stream, timestamp, persisted);
 		if (verdict)
 			return verdict < 0 ? -1 : 0;
 		if (atomic_load_explicit(&stream->closing, memory_order_acquire))
 			return error_set(ECANCELED, "the stream is being deleted");
+		if (deadline_ns != UINT64_MAX) {
+			uint64_t now = progress_now_ns();
+			if (now >= deadline_ns)
+				return error_set(ETIMEDOUT, "timestamp %zu was not %s in time", (size_t)timestamp,
+						 persisted ? "persisted" : "committed");
+			left_ns = deadline_ns - now;
+		}
 		if (turn < TURNS_AWAKE && stream->lines)
 			spinlock_backoff(turn * 4);
 		else
-			sleep_once(stream, timestamp, persisted);
+			sleep_once(stream, timestamp, persisted, left_ns);
 	}
 }
 
-int persist_until(struct pmemstream *stream, uint64_t timestamp)
+int persist_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadline_ns)
 {
-	return until(stream, timestamp, true);
+	return until(stream, timestamp, true, deadline_ns);
 }
 
-int commit_until(struct pmemstream *stream, uint64_t timestamp)
+int commit_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadline_ns)
 {
-	return until(stream, timestamp, false);
+	return until(stream, timestamp, false, deadline_ns);
 }
 
-/* Raises persisted to a timestamp whose slot says TAKEN, by the thread that owns it: nobody else can pass it. */
+/* Raises persisted to a timestamp in front of which slots say TAKEN, by the thread that owns them: nobody else can
+ * pass. */
 static void raise_own(struct pmemstream *stream, uint64_t timestamp)
 {
 	uint64_t persisted = stream_persisted(stream);
@@ -159,29 +169,41 @@ static void raise_own(struct pmemstream *stream, uint64_t timestamp)
 		;
 }
 
-int persist_own(struct pmemstream *stream, const struct ticket *ticket)
+static void mark_durable(struct pmemstream *stream, uint64_t first, uint64_t last)
 {
-	uint64_t timestamp = ticket->timestamp;
+	/* The exchange is the fence of all of them, so it comes first. */
+	for (uint64_t t = first; t <= last; t++) {
+		_Atomic uint64_t *word = &window_slot(stream, t)->word;
+		uint64_t durable =
+			(atomic_load_explicit(word, memory_order_relaxed) & ~(uint64_t)SLOT_STATES) | SLOT_DURABLE;
+		if (t == first)
+			medium_fence_exchange(&stream->medium, word, durable);
+		else
+			atomic_store_explicit(word, durable, memory_order_release);
+	}
+}
+
+int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
+{
 	struct window_scan scan;
 
-	if (stream_persisted(stream) == timestamp - 1) {
+	if (stream_persisted(stream) == first - 1) {
 		/* All older ones are durable, and only this thread can raise persisted now. */
 		medium_fence(&stream->medium);
-		atomic_store_explicit(&stream->persisted, timestamp, memory_order_release);
+		atomic_store_explicit(&stream->persisted, last, memory_order_release);
 		progress_note(stream);
 		return 0;
 	}
-	window_scan(stream, timestamp - 1, true, &scan);
-	if (scan.to == timestamp - 1) {
+	window_scan(stream, first - 1, true, &scan);
+	if (scan.to == first - 1) {
 		/* All older ones are durable or flushed by this thread: one fence for them and for its own. */
 		medium_fence(&stream->medium);
-		raise_own(stream, timestamp);
+		raise_own(stream, last);
 		progress_note(stream);
 		return 0;
 	}
 	/* Older ones are in other hands: durable now, acknowledged when they are. */
-	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);
-	medium_fence_exchange(&stream->medium, &ticket->slot->word, (word & ~(uint64_t)SLOT_STATES) | SLOT_DURABLE);
+	mark_durable(stream, first, last);
 	progress_note(stream);
-	return persist_until(stream, timestamp);
+	return persist_until(stream, last, UINT64_MAX);
 }

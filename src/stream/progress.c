@@ -147,6 +147,14 @@ static void count_waiter(struct progress *progress)
 		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }
 
+uint64_t progress_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 uint64_t progress_begin(struct pmemstream *stream)
 {
 	struct progress *progress = &stream->progress;
@@ -164,10 +172,9 @@ void progress_sleep(struct pmemstream *stream, uint64_t events, uint64_t limit_n
 	struct timespec until;
 	int err = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	uint64_t ns = (uint64_t)until.tv_nsec + limit_ns % 1000000000;
-	until.tv_sec += (time_t)(limit_ns / 1000000000 + ns / 1000000000);
-	until.tv_nsec = (long)(ns % 1000000000);
+	uint64_t until_ns = progress_now_ns() + (limit_ns == UINT64_MAX ? 0 : limit_ns);
+	until.tv_sec = (time_t)(until_ns / 1000000000);
+	until.tv_nsec = (long)(until_ns % 1000000000);
 
 	pthread_mutex_lock(&progress->mutex);
 	while (progress->events == events && err != ETIMEDOUT)

@@ -31,6 +31,7 @@ uint64_t progress_begin(struct pmemstream *stream);
 /* Until something happens after begin, or so many ns have passed (UINT64_MAX: no limit). */
 void progress_sleep(struct pmemstream *stream, uint64_t events, uint64_t limit_ns);
 void progress_end(struct pmemstream *stream);
+uint64_t progress_now_ns(void); /* CLOCK_MONOTONIC */
 
 /* Futures. Registers a waker to be called once at the next event, under a serial number that a poll got before or 0;
  * gives the serial to use next time, 0 if there is no memory. The caller looks again after it. */

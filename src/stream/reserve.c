@@ -42,7 +42,7 @@ EXPORT int pmemstream_reserve(struct pmemstream *stream, struct pmemstream_regio
 			      struct pmemstream_region_runtime *region_runtime, size_t size,
 			      struct pmemstream_entry *reserved_entry, void **data)
 {
-	uint64_t generation, deadline_ns = 0;
+	uint64_t generation, space, deadline_ns = 0;
 
 	if (!stream || !reserved_entry || !data)
 		return error_set(EINVAL, "no %s", !stream ? "stream" : "place for the entry or its data pointer");
@@ -51,9 +51,10 @@ EXPORT int pmemstream_reserve(struct pmemstream *stream, struct pmemstream_regio
 	struct region *found = region_resolve(stream, region, region_runtime, &generation);
 	if (!found)
 		return -1;
+	space = append_space(stream, size);
 	for (;;) {
 		spinlock_take(&stream->order);
-		int verdict = append_admit(stream, found, generation, size);
+		int verdict = append_admit(stream, found, generation, space, 1);
 		uint64_t tail_off = atomic_load_explicit(&found->tail_off, memory_order_relaxed);
 		/* A reservation takes no timestamp and so needs no slot. */
 		if (verdict == ADMIT_OK || verdict == ADMIT_WINDOW_FULL)
@@ -64,7 +65,7 @@ EXPORT int pmemstream_reserve(struct pmemstream *stream, struct pmemstream_regio
 			*data = stream_at(stream, tail_off + FORMAT_ENTRY_HEADER_BYTES);
 			return 0;
 		}
-		if (append_wait(stream, found, generation, size, verdict, &deadline_ns))
+		if (append_wait(stream, found, generation, space, verdict, &deadline_ns))
 			return -1;
 	}
 }
@@ -80,7 +81,7 @@ static int admit_publish(struct pmemstream *stream, struct region *region, uint6
 		return ESTALE;
 	if (!region->reserved || tail_off != entry_off)
 		return EINVAL;
-	if (size > FORMAT_ENTRY_SIZE_MAX || format_entry_space(size, stream->alignment) > end_off - tail_off)
+	if (append_space(stream, size) > end_off - tail_off)
 		return ENOSPC;
 	return window_has_room(stream, 1) ? ADMIT_OK : ADMIT_WINDOW_FULL;
 }
@@ -107,7 +108,7 @@ static int take_reserved(struct pmemstream *stream, struct region *region, uint6
 			/* The size is known to fit, so the data can be read. */
 			*data_crc = crc32c(0, stream_at(stream, entry_off + FORMAT_ENTRY_HEADER_BYTES), size);
 			checksummed = true;
-		} else if (append_wait(stream, region, generation, size, verdict, NULL)) {
+		} else if (append_wait(stream, region, generation, append_space(stream, size), verdict, NULL)) {
 			return -1;
 		}
 	}
@@ -150,13 +151,13 @@ EXPORT int pmemstream_publish(struct pmemstream *stream, struct pmemstream_regio
 		if (ticket.limit_raised)
 			medium_flush(&stream->medium, stream_at(stream, ticket.region->off + FORMAT_REGION_LIMIT_OFF),
 				     sizeof(uint64_t));
-		err = persist_own(stream, &ticket);
+		err = persist_own(stream, ticket.timestamp, ticket.timestamp);
 		/* Who waits for the tail is not who waits for the timestamp. */
 		progress_note(stream);
 	} else {
 		window_mark_copied(stream, &ticket);
 		progress_note(stream);
-		err = persist_until(stream, ticket.timestamp);
+		err = persist_until(stream, ticket.timestamp, UINT64_MAX);
 	}
 	if (!err)
 		append_done(stream, &ticket);
