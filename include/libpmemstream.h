@@ -241,6 +241,68 @@ const char *pmemstream_errormsg(void);
  * entries (8 or 64). 0 with EINVAL or ENOSPC (more than 2^48 - 1 bytes) on error. */
 size_t pmemstream_entry_space(struct pmemstream *stream, size_t size);
 
+/*
+ * Waits until all entries up to a timestamp are committed, or persisted, and makes the progress itself where it can. A
+ * timestamp that was not handed out yet is waited for. timeout_ns: nanoseconds; 0 makes what progress is possible and
+ * returns; UINT64_MAX waits for ever. The calling thread spins for some microseconds on media with cache lines, then
+ * sleeps. 0; or -1 with EINVAL (timestamp 0), ETIMEDOUT, EIO (a sync failed, or the mover's copy of that timestamp),
+ * ECANCELED. Cost of persisted: one fence or sync for all that is copied.
+ */
+int pmemstream_wait_committed(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns);
+int pmemstream_wait_persisted(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns);
+
+/* pmemstream_append of an entry that is gathered from iovcnt pieces (0 or more; pieces may be empty). */
+struct iovec;
+int pmemstream_appendv(struct pmemstream *stream, struct pmemstream_region region,
+		       struct pmemstream_region_runtime *region_runtime, const struct iovec *iov, int iovcnt,
+		       struct pmemstream_entry *new_entry);
+
+/* Ends a reservation without an entry; from any thread. 0; or -1 with EINVAL (no such reservation), ESTALE. */
+int pmemstream_cancel(struct pmemstream *stream, struct pmemstream_region region,
+		      struct pmemstream_region_runtime *region_runtime, struct pmemstream_entry entry);
+
+/*
+ * An atomic batch: entries in any regions that become visible and durable all or none, with consecutive timestamps.
+ *
+ * begin   gives an empty batch. It belongs to one thread at a time, holds no lock, and costs memory only.
+ * add     copies an entry into the batch. At most half a window (512) of entries: E2BIG.
+ * commit  appends all of them. entries: NULL, or room for as many as were added, gets their places. On success the
+ * batch is gone and the pointer NULL. An empty batch succeeds. abort   forgets the batch and sets the pointer to NULL;
+ * it leaves no trace. NULL is harmless.
+ *
+ * 0; or -1 with EINVAL, ESTALE, E2BIG, ENOMEM, EROFS, EBUSY, EDEADLK, ENOSPC (not all have room): nothing was appended,
+ * and the batch stays as it is, to be committed again or aborted; from commit also with EIO, ECANCELED: all or none may
+ * be there after the next opening, and the batch is gone. Cost of commit: one fence, or one shared sync, however many
+ * entries and regions.
+ */
+struct pmemstream_batch;
+int pmemstream_batch_begin(struct pmemstream *stream, struct pmemstream_batch **batch);
+int pmemstream_batch_add(struct pmemstream_batch *batch, struct pmemstream_region region,
+			 struct pmemstream_region_runtime *region_runtime, const void *data, size_t size);
+int pmemstream_batch_commit(struct pmemstream_batch **batch, struct pmemstream_entry *entries);
+void pmemstream_batch_abort(struct pmemstream_batch **batch);
+
+/* pmemstream_region_allocate with a label: up to 63 bytes, unique in the stream; NULL or "": none. Also -1 with EEXIST
+ * (taken). */
+int pmemstream_region_allocate_labeled(struct pmemstream *stream, size_t size, const char *label,
+				       struct pmemstream_region *region);
+
+/* The region with a label; region may be NULL. 0; or -1 with ENOENT, EINVAL. Cost: all regions are looked at. */
+int pmemstream_region_find(struct pmemstream *stream, const char *label, struct pmemstream_region *region);
+
+struct pmemstream_region_info {
+	uint64_t generation;    /* rises in order of allocation, never used again */
+	uint64_t size, used;    /* bytes for entries; bytes that entries take */
+	uint64_t allocated_ns;  /* nanoseconds since 1970 UTC */
+	uint64_t checkpoint_ns; /* the same, of the last checkpoint that found new entries here, or of the allocation */
+	uint64_t checkpoint_timestamp; /* all entries up to it lie in front of that checkpoint */
+	char label[64];                /* "" for none */
+};
+
+/* What is known of a region. 0; or -1 with EINVAL, EBADMSG. */
+int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstream_region region,
+			       struct pmemstream_region_info *info);
+
 #ifdef __cplusplus
 }
 #endif

@@ -153,6 +153,45 @@ void append_done(struct pmemstream *stream, const struct ticket *ticket)
 		checkpoint_try(stream);
 }
 
+void append_flush(struct pmemstream *stream, const struct ticket *ticket)
+{
+	medium_flush(&stream->medium, stream_at(stream, ticket->off), ticket->bytes);
+}
+
+void append_flush_limit(struct pmemstream *stream, const struct ticket *ticket)
+{
+	uint64_t off = atomic_load_explicit(&ticket->region->off, memory_order_relaxed);
+
+	if (ticket->limit_raised)
+		medium_flush(&stream->medium, stream_at(stream, off + FORMAT_REGION_LIMIT_OFF), sizeof(uint64_t));
+}
+
+void append_store(struct pmemstream *stream, const struct ticket *ticket, const unsigned char *header, const void *data,
+		  uint64_t size)
+{
+	struct medium *medium = &stream->medium;
+	char *at = stream_at(stream, ticket->off);
+
+	if (stream->alignment == LINE_BYTES && stream->lines) {
+		medium_stream(medium, at, header, FORMAT_ENTRY_HEADER_BYTES, data, size);
+	} else {
+		medium_copy(medium, at, header, FORMAT_ENTRY_HEADER_BYTES);
+		medium_copy(medium, at + FORMAT_ENTRY_HEADER_BYTES, data, size);
+		append_flush(stream, ticket);
+	}
+	append_flush_limit(stream, ticket);
+}
+
+int append_finish(struct pmemstream *stream, const struct ticket *first, const struct ticket *last)
+{
+	if (stream->lines)
+		return persist_own(stream, first->timestamp, last->timestamp);
+	for (const struct ticket *ticket = first; ticket <= last; ticket++)
+		window_mark_copied(stream, ticket);
+	progress_note(stream);
+	return persist_until(stream, last->timestamp, UINT64_MAX);
+}
+
 static int check_arguments(struct pmemstream *stream, const void *data, size_t size)
 {
 	if (!stream)
@@ -180,28 +219,9 @@ EXPORT int pmemstream_append(struct pmemstream *stream, struct pmemstream_region
 	if (append_take(stream, found, generation, size, &ticket))
 		return -1;
 
-	struct medium *medium = &stream->medium;
-	char *at = stream_at(stream, ticket.off);
 	append_header(stream, &ticket, data_crc, 0, &entry, header);
-	if (stream->alignment == LINE_BYTES && stream->lines) {
-		medium_stream(medium, at, header, sizeof(header), data, size);
-	} else {
-		medium_copy(medium, at, header, sizeof(header));
-		medium_copy(medium, at + sizeof(header), data, size);
-		medium_flush(medium, at, ticket.bytes);
-	}
-	if (ticket.limit_raised)
-		medium_flush(medium, stream_at(stream, found->off + FORMAT_REGION_LIMIT_OFF), sizeof(uint64_t));
-
-	int err;
-	if (stream->lines) {
-		err = persist_own(stream, ticket.timestamp, ticket.timestamp);
-	} else {
-		window_mark_copied(stream, &ticket);
-		progress_note(stream);
-		err = persist_until(stream, ticket.timestamp, UINT64_MAX);
-	}
-	if (err)
+	append_store(stream, &ticket, header, data, size);
+	if (append_finish(stream, &ticket, &ticket))
 		return -1;
 	append_done(stream, &ticket);
 	if (new_entry)

@@ -34,6 +34,18 @@ int append_take(struct pmemstream *stream, struct region *region, uint64_t gener
 void append_header(struct pmemstream *stream, const struct ticket *ticket, uint32_t data_crc, uint16_t flags,
 		   struct format_entry *entry, unsigned char *encoded);
 
+/* Header and data to the medium; on media with lines the calling thread's next fence makes them durable, with the
+ * limit. */
+void append_store(struct pmemstream *stream, const struct ticket *ticket, const unsigned char *header, const void *data,
+		  uint64_t size);
+/* Flushes an entry that was stored by ordinary stores, and the limit if the entry raised it. */
+void append_flush(struct pmemstream *stream, const struct ticket *ticket);
+void append_flush_limit(struct pmemstream *stream, const struct ticket *ticket);
+
+/* Makes entries with consecutive timestamps durable that this thread stored, the tickets first to last of one array. 0,
+ * or -1 with EIO or ECANCELED. */
+int append_finish(struct pmemstream *stream, const struct ticket *first, const struct ticket *last);
+
 /* After the timestamp was taken: runs a round where one is due. */
 void append_done(struct pmemstream *stream, const struct ticket *ticket);
 

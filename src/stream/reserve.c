@@ -142,26 +142,39 @@ EXPORT int pmemstream_publish(struct pmemstream *stream, struct pmemstream_regio
 			      size_t size)
 {
 	struct ticket ticket;
-	int err;
 
 	if (publish(stream, region, region_runtime, entry, size, &ticket))
 		return -1;
-	if (stream->lines) {
-		medium_flush(&stream->medium, stream_at(stream, ticket.off), ticket.bytes);
-		if (ticket.limit_raised)
-			medium_flush(&stream->medium, stream_at(stream, ticket.region->off + FORMAT_REGION_LIMIT_OFF),
-				     sizeof(uint64_t));
-		err = persist_own(stream, ticket.timestamp, ticket.timestamp);
-		/* Who waits for the tail is not who waits for the timestamp. */
-		progress_note(stream);
-	} else {
-		window_mark_copied(stream, &ticket);
-		progress_note(stream);
-		err = persist_until(stream, ticket.timestamp, UINT64_MAX);
-	}
+	append_flush(stream, &ticket);
+	append_flush_limit(stream, &ticket);
+	int err = append_finish(stream, &ticket, &ticket);
+	/* Who waits for the tail is not who waits for the timestamp. */
+	progress_note(stream);
 	if (!err)
 		append_done(stream, &ticket);
 	return err;
+}
+
+EXPORT int pmemstream_cancel(struct pmemstream *stream, struct pmemstream_region region,
+			     struct pmemstream_region_runtime *region_runtime, struct pmemstream_entry entry)
+{
+	uint64_t generation;
+
+	if (!stream)
+		return error_set(EINVAL, "no stream");
+	struct region *found = region_resolve(stream, region, region_runtime, &generation);
+	if (!found)
+		return -1;
+	spinlock_take(&stream->order);
+	bool open = atomic_load_explicit(&found->generation, memory_order_relaxed) == generation && found->reserved &&
+		    atomic_load_explicit(&found->tail_off, memory_order_relaxed) == entry.offset;
+	if (open)
+		let_go(stream, found);
+	spinlock_leave(&stream->order);
+	if (!open)
+		return error_set(EINVAL, "no open reservation at offset %zu", (size_t)entry.offset);
+	progress_note(stream);
+	return 0;
 }
 
 EXPORT int pmemstream_async_publish(struct pmemstream *stream, struct pmemstream_region region,

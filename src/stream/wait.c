@@ -32,6 +32,45 @@ EXPORT uint64_t pmemstream_persisted_timestamp(struct pmemstream *stream)
 	return stream_persisted(stream);
 }
 
+/* The deadline that a limit from now on means. */
+static uint64_t deadline_of(uint64_t timeout_ns)
+{
+	uint64_t now = progress_now_ns();
+
+	return timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
+}
+
+static int check_wait(struct pmemstream *stream, uint64_t timestamp)
+{
+	if (!stream)
+		return error_set(EINVAL, "no stream");
+	if (!timestamp)
+		return error_set(EINVAL, "0 is no timestamp: did the append fail?");
+	return 0;
+}
+
+static int report_failure(struct pmemstream *stream, uint64_t timestamp)
+{
+	int err = mover_failure(stream, timestamp);
+
+	return err ? error_set(err, "the data mover failed to copy the entry with timestamp %zu", (size_t)timestamp)
+		   : 0;
+}
+
+EXPORT int pmemstream_wait_committed(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns)
+{
+	if (check_wait(stream, timestamp) || commit_until(stream, timestamp, deadline_of(timeout_ns)))
+		return -1;
+	return report_failure(stream, timestamp);
+}
+
+EXPORT int pmemstream_wait_persisted(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns)
+{
+	if (check_wait(stream, timestamp) || persist_until(stream, timestamp, deadline_of(timeout_ns)))
+		return -1;
+	return report_failure(stream, timestamp);
+}
+
 typedef int (*try_fn)(struct pmemstream *stream, uint64_t timestamp);
 
 static enum future_state finish(struct future_context *context, int error_code)
@@ -53,8 +92,8 @@ static enum future_state poll_wait(struct future_context *context, struct future
 
 	if (notifier)
 		notifier->notifier_used = FUTURE_NOTIFIER_NONE;
-	if (!data->timestamp)
-		return finish(context, error_set(EINVAL, "0 is no timestamp: did the append fail?"));
+	if (check_wait(stream, data->timestamp))
+		return finish(context, -1);
 
 	int reached = try_once(stream, data->timestamp);
 	if (reached == 0 && notifier && notifier->waker.wake) {
@@ -68,10 +107,7 @@ static enum future_state poll_wait(struct future_context *context, struct future
 		return finish(context, -1);
 	if (reached == 0)
 		return FUTURE_STATE_RUNNING;
-	int err = mover_failure(stream, data->timestamp);
-	return finish(context, err ? error_set(err, "the data mover failed to copy the entry with timestamp %zu",
-					       (size_t)data->timestamp)
-				   : 0);
+	return finish(context, report_failure(stream, data->timestamp));
 }
 
 static enum future_state poll_committed(struct future_context *context, struct future_notifier *notifier)

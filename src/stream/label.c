@@ -1,0 +1,83 @@
+/*
+ * label.c: regions by name, and what a region's header says.
+ */
+#include "base/error.h"
+#include "base/export.h"
+#include "stream/allocator.h"
+#include "stream/stream.h"
+
+#include <errno.h>
+#include <string.h>
+
+EXPORT int pmemstream_region_allocate_labeled(struct pmemstream *stream, size_t size, const char *label,
+					      struct pmemstream_region *region)
+{
+	uint64_t off;
+
+	if (!stream)
+		return error_set(EINVAL, "no stream");
+	if (allocator_allocate(stream, size, label ? label : "", &off))
+		return -1;
+	if (region)
+		region->offset = off;
+	return 0;
+}
+
+EXPORT int pmemstream_region_find(struct pmemstream *stream, const char *label, struct pmemstream_region *region)
+{
+	struct region *at = NULL;
+	uint64_t generation = 0, off = 0;
+
+	if (!stream || !label || !label[0])
+		return error_set(EINVAL, "no %s", stream ? "label" : "stream");
+	while ((at = extents_next_allocated(&stream->extents, at, generation, &generation, &off))) {
+		const char *other = stream_at(stream, off + FORMAT_REGION_LABEL_OFF);
+		bool same = !strncmp(label, other, FORMAT_LABEL_BYTES);
+		if (!same || atomic_load_explicit(&at->generation, memory_order_acquire) != generation)
+			continue;
+		if (region)
+			region->offset = off;
+		return 0;
+	}
+	return error_set(ENOENT, "no region is labelled \"%.63s\"", label);
+}
+
+EXPORT int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstream_region region,
+				      struct pmemstream_region_info *info)
+{
+	struct format_region fields;
+	struct format_region_slot slots[2];
+	uint64_t generation;
+
+	if (!stream || !info)
+		return error_set(EINVAL, "no %s", stream ? "place for the information" : "stream");
+	struct region *found = region_find(stream, region, &generation);
+	if (!found)
+		return -1;
+	uint64_t salt = stream->header.salt, checkpoint_ns = 0, checkpoint_timestamp = 0;
+	bool valid = format_region_decode(stream_at(stream, region.offset), salt, region.offset, &fields) &&
+		     fields.generation == generation;
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t slot_off = region.offset + FORMAT_REGION_SLOT_OFF + (uint64_t)i * FORMAT_SLOT_BYTES;
+		if (!format_region_slot_decode(stream_at(stream, slot_off), salt, generation, slot_off, &slots[i]) ||
+		    slots[i].time_ns < checkpoint_ns)
+			continue;
+		checkpoint_ns = slots[i].time_ns;
+		checkpoint_timestamp = slots[i].persisted;
+	}
+	uint64_t tail_off = atomic_load_explicit(&found->tail_off, memory_order_acquire);
+	if (atomic_load_explicit(&found->generation, memory_order_acquire) != generation)
+		return error_set(EINVAL, "no region begins at offset %zu", (size_t)region.offset);
+	if (!valid)
+		return error_set(EBADMSG, "damaged: region at %zu: its header does not check", (size_t)region.offset);
+	*info = (struct pmemstream_region_info){
+		.generation = generation,
+		.size = fields.extent_bytes - FORMAT_REGION_HEADER_BYTES,
+		.used = tail_off - region.offset - FORMAT_REGION_HEADER_BYTES,
+		.allocated_ns = fields.created_ns,
+		.checkpoint_ns = checkpoint_ns,
+		.checkpoint_timestamp = checkpoint_timestamp,
+	};
+	memcpy(info->label, fields.label, sizeof(info->label));
+	return 0;
+}
