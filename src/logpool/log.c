@@ -47,31 +47,35 @@ static int validate_descriptor(const char *descriptor, uint64_t size)
 	return 0;
 }
 
-/* PMDK's library leaves addresses of its process there. */
-static int clear_scratch(struct medium *medium)
+/*
+ * What was read may be in a cache alone: the last process may have died between store and write-back, or its write-back
+ * failed. Appends are about to overwrite what another write_offset, still on the medium, would cover. So the word is
+ * stored once more and made durable first. Scratch is where PMDK's library leaves addresses of its process.
+ */
+static int settle_descriptor(struct medium *medium, uint64_t write_off)
 {
 	static const char zeros[SCRATCH_BYTES];
 	char *scratch = medium->base + SCRATCH_OFF;
 
-	if (memcmp(scratch, zeros, sizeof(zeros)) == 0)
-		return 0;
-	medium_copy(medium, scratch, zeros, sizeof(zeros));
-	return medium_persist(medium, scratch, sizeof(zeros));
+	if (memcmp(scratch, zeros, sizeof(zeros)) != 0)
+		medium_copy(medium, scratch, zeros, sizeof(zeros));
+	medium_store8(medium, (uint64_t *)(medium->base + DESCRIPTOR_WRITE_OFF), htole64(write_off));
+	return medium_persist(medium, medium->base + DESCRIPTOR_OFF, DESCRIPTOR_BYTES + SCRATCH_BYTES);
 }
 
 int log_attach(struct log *log, struct log_shared *shared, struct medium *medium, bool read_only)
 {
 	char descriptor[DESCRIPTOR_BYTES];
 
-	if (medium->size < FORMAT_PART_MIN_BYTES)
-		return error_set(NOT_A_POOL, "%zu bytes, a pool has at least %d", medium->size, FORMAT_PART_MIN_BYTES);
+	if (medium->size < LOG_START_OFF)
+		return error_set(NOT_A_POOL, "%zu bytes are too few for a log", medium->size);
 	memcpy(descriptor, medium->base + DESCRIPTOR_OFF, sizeof(descriptor));
 	if (validate_descriptor(descriptor, medium->size))
 		return -1;
-	if (!read_only && clear_scratch(medium))
+	uint64_t write_off = le64_load(descriptor + DESCRIPTOR_WRITE_OFF - DESCRIPTOR_OFF);
+	if (!read_only && settle_descriptor(medium, write_off))
 		return -1;
 
-	uint64_t write_off = le64_load(descriptor + DESCRIPTOR_WRITE_OFF - DESCRIPTOR_OFF);
 	memset(log, 0, sizeof(*log));
 	memset(shared, 0, sizeof(*shared));
 	log->medium = medium;

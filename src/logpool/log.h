@@ -53,7 +53,7 @@ int log_format(struct medium *medium);
 
 /*
  * Reads the descriptor of the medium and starts to work on it. 0, or -1 with NOT_A_POOL, or with errno when the locks
- * cannot be made or zeroing the scratch area failed. Both structs and the medium are the caller's, must stay where
+ * cannot be made or writing the descriptor back failed. Both structs and the medium are the caller's, must stay where
  * they are, and shared must be in memory that forks share if the medium is. log_detach ends it.
  */
 int log_attach(struct log *log, struct log_shared *shared, struct medium *medium, bool read_only);
