@@ -12,7 +12,7 @@ import tap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODES = [("gcc", "c", "c11"), ("clang", "c", "c11"), ("g++", "c++", "c++17"), ("clang++", "c++", "c++17")]
-WARNINGS = ["-pedantic", "-Wall", "-Wextra", "-Wshadow", "-Werror"]
+WARNINGS = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 
 
 def compile_alone(include, header, compiler, language, standard):

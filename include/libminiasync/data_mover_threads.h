@@ -27,12 +27,12 @@ typedef void *(*memset_fn)(void *str, int c, size_t n, unsigned flags);
 /*
  * A new mover, to be given to data_mover_threads_delete.
  *
- * nthreads: threads in the pool, 1 or more. ringbuf_size: operations that can wait for a thread, 1 or more.
+ * nthreads: threads in the pool, 1 to 65,536. ringbuf_size: operations that can wait for a thread, 1 to 2^30.
  * desired_notifier: FUTURE_NOTIFIER_WAKER to call the waker that a poller offers when the operation has completed,
  * FUTURE_NOTIFIER_NONE to take no notifier.
  *
- * NULL with errno on failure: EINVAL for 0 threads, an empty ring or another notifier; ENOMEM if memory is short or
- * the sizes are absurd; EAGAIN if the system refused a thread.
+ * NULL with errno on failure: EINVAL for a size out of range or another notifier; ENOMEM if memory is short; EAGAIN if
+ * the system refused a thread.
  */
 struct data_mover_threads *data_mover_threads_new(size_t nthreads, size_t ringbuf_size,
 						  enum future_notifier_type desired_notifier);

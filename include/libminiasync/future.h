@@ -79,7 +79,10 @@ enum future_notifier_type { FUTURE_NOTIFIER_NONE, FUTURE_NOTIFIER_WAKER, FUTURE_
 /*
  * What the poller offers in order not to poll in vain. The poller fills in waker and sets notifier_used to
  * FUTURE_NOTIFIER_NONE; a task that takes something says so in notifier_used, a task that takes nothing leaves it.
- * A task may take it at the first poll only and be silent at the later ones: what it took stays valid then.
+ *
+ * A waker that was taken is owed one call, when the next poll will find something new. Until that call the task may be
+ * silent at further polls; if one offers a waker and the task takes it too, the later one is owed the call. After
+ * the call, a task that is not complete yet takes a waker again or will be polled without.
  */
 struct future_notifier {
 	struct future_waker waker;

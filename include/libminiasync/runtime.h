@@ -32,7 +32,8 @@ void runtime_delete(struct runtime *runtime);
 void runtime_wait(struct runtime *runtime, struct future *fut);
 
 /*
- * Polls nfuts futures until all of them are complete. One that was woken is polled without looking at the others. If
+ * Polls nfuts futures, each of them another one, until all are complete; 0 returns at once. A future whose waker was
+ * called is polled without a look at the others. If
  * memory for the bookkeeping is short, it still waits, with bounded sleeps and without wakers.
  */
 void runtime_wait_multiple(struct runtime *runtime, struct future *futs[], size_t nfuts);
