@@ -220,7 +220,8 @@ struct pmemstream_entry pmemstream_entry_iterator_get(struct pmemstream_entry_it
 /* Frees it and sets the pointer to NULL; NULL, or a pointer to NULL, does nothing. */
 void pmemstream_entry_iterator_delete(struct pmemstream_entry_iterator **iterator);
 
-/* An iterator over the regions of a stream in order of allocation; the same rules. */
+/* An iterator over the regions of a stream in order of allocation; the same rules: behind the last one it is invalid
+ * and becomes valid when one more is allocated. */
 int pmemstream_region_iterator_new(struct pmemstream_region_iterator **iterator, struct pmemstream *stream);
 /* 0, or -1 with ENODATA, ESTALE, EINVAL. */
 int pmemstream_region_iterator_is_valid(struct pmemstream_region_iterator *iterator);

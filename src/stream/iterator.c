@@ -29,7 +29,7 @@ struct pmemstream_region_iterator {
 	struct region *region;
 	uint64_t generation; /* 0: in front of the first */
 	uint64_t off;
-	bool at_end;
+	bool at_end; /* behind that region there was none when we looked */
 };
 
 static bool is_alive(const struct region *region, uint64_t generation)
@@ -61,6 +61,8 @@ static int look(struct pmemstream_entry_iterator *iterator, enum entry_verdict *
 	struct pmemstream *stream = iterator->stream;
 	struct region *region = iterator->region;
 
+	if (!is_alive(region, iterator->generation))
+		return ESTALE;
 	if (!iterator->off)
 		return ENODATA;
 	for (;;) {
@@ -168,19 +170,6 @@ EXPORT int pmemstream_region_iterator_new(struct pmemstream_region_iterator **it
 	return 0;
 }
 
-EXPORT int pmemstream_region_iterator_is_valid(struct pmemstream_region_iterator *iterator)
-{
-	if (!iterator)
-		return error_set(EINVAL, "no iterator");
-	if (!iterator->generation)
-		return error_set(ENODATA, "no region: seek_first was not called or found none");
-	if (iterator->at_end)
-		return error_set(ENODATA, "no further region");
-	if (!is_alive(iterator->region, iterator->generation))
-		return error_set(ESTALE, "the region was freed");
-	return 0;
-}
-
 static void go_behind(struct pmemstream_region_iterator *iterator, struct region *region, uint64_t generation)
 {
 	uint64_t next_generation, off;
@@ -195,17 +184,33 @@ static void go_behind(struct pmemstream_region_iterator *iterator, struct region
 	iterator->off = off;
 }
 
+EXPORT int pmemstream_region_iterator_is_valid(struct pmemstream_region_iterator *iterator)
+{
+	if (!iterator)
+		return error_set(EINVAL, "no iterator");
+	if (!iterator->generation && !iterator->at_end)
+		return error_set(ENODATA, "seek_first was not called");
+	if (iterator->at_end)
+		go_behind(iterator, iterator->region, iterator->generation);
+	if (iterator->at_end)
+		return error_set(ENODATA, "no further region");
+	if (!is_alive(iterator->region, iterator->generation))
+		return error_set(ESTALE, "the region was freed");
+	return 0;
+}
+
 EXPORT void pmemstream_region_iterator_seek_first(struct pmemstream_region_iterator *iterator)
 {
 	if (!iterator)
 		return;
+	iterator->region = NULL;
 	iterator->generation = 0;
 	go_behind(iterator, NULL, 0);
 }
 
 EXPORT void pmemstream_region_iterator_next(struct pmemstream_region_iterator *iterator)
 {
-	if (!iterator || !iterator->generation || iterator->at_end)
+	if (!iterator || (!iterator->generation && !iterator->at_end))
 		return;
 	go_behind(iterator, iterator->region, iterator->generation);
 }
