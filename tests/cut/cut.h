@@ -118,8 +118,8 @@ struct cut_images;
 
 /* The possible images of this moment; later events do not change them. plan may be NULL. Either all of them, or:
  * nothing more than durable; everything; each unit (cache line; PAGE: 512-byte sector, page) alone there and alone
- * missing; each single value of each word alone there and alone missing; the moments between two stores, in their
- * order; samples by word, by unit and around a moment. */
+ * missing, and every set of units when there are at most six; each single value of each word alone there and alone
+ * missing; the moments between two stores, in their order; samples by word, by unit and around a moment. */
 struct cut_images *cut_images_begin(struct cut *cut, const struct cut_plan *plan);
 /* Writes the next image (size bytes); false when there is none. */
 bool cut_images_next(struct cut_images *images, void *image);

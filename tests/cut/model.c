@@ -32,6 +32,12 @@ static struct thread *find_thread(struct cut *cut, uint64_t id)
 	for (size_t i = 0; i < cut->thread_count; i++)
 		if (cut->threads[i].id == id)
 			return &cut->threads[i];
+	/* Threads come and go by the thousand; one without anything pending is as good as new. */
+	for (size_t i = 0; i < cut->thread_count; i++)
+		if (!cut->threads[i].count) {
+			cut->threads[i].id = id;
+			return &cut->threads[i];
+		}
 	cut->threads = cut_allocate(cut->threads, (cut->thread_count + 1) * sizeof(*cut->threads));
 	cut->threads[cut->thread_count] = (struct thread){.id = id};
 	return &cut->threads[cut->thread_count++];

@@ -162,6 +162,28 @@ static void each_value_of_a_word_is_once_alone_there_and_once_alone_missing(void
 	cut_delete(cut);
 }
 
+static void few_sectors_and_pages_are_there_in_every_combination(void **state)
+{
+	(void)state;
+	struct cut *cut = cut_new(BYTES, MEDIUM_PAGE);
+	uint64_t *images, expected[WORDS];
+	static const size_t sectors[] = {0, 3, 8, 31}; /* of three pages */
+
+	for (size_t s = 0; s < 4; s++)
+		for (size_t w = 0; w < 64; w++)
+			store(cut, sectors[s] * 64 + w, 1);
+	size_t count = take_all(cut, NULL, &images);
+	for (size_t set = 0; set < 16; set++) {
+		memset(expected, 0, sizeof(expected));
+		for (size_t s = 0; s < 4; s++)
+			for (size_t w = 0; w < 64; w++)
+				expected[sectors[s] * 64 + w] = set >> s & 1;
+		assert_true(is_among(images, count, expected));
+	}
+	free(images);
+	cut_delete(cut);
+}
+
 static void the_moments_between_stores_are_among_the_images(void **state)
 {
 	(void)state;
@@ -554,6 +576,7 @@ int main(void)
 		cmocka_unit_test(few_combinations_are_all_there_once),
 		cmocka_unit_test(many_combinations_always_include_the_plain_ones),
 		cmocka_unit_test(each_value_of_a_word_is_once_alone_there_and_once_alone_missing),
+		cmocka_unit_test(few_sectors_and_pages_are_there_in_every_combination),
 		cmocka_unit_test(the_moments_between_stores_are_among_the_images),
 		cmocka_unit_test(an_image_holds_only_values_that_were_stored),
 		cmocka_unit_test(a_seed_gives_its_images_again_and_another_gives_others),
