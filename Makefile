@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 check = python3 scripts/check.py
 
-.PHONY: all help deps check install uninstall asan tsan valgrind bench fmt fmt-check clean
+.PHONY: all help deps run check install uninstall asan tsan valgrind bench fmt fmt-check clean
 
 all: ## build the libraries into build/release (installs nothing; names Debian packages that are missing)
 	@scripts/deps.sh need build
@@ -20,6 +20,11 @@ all: ## build the libraries into build/release (installs nothing; names Debian p
 
 deps: ## install the Debian packages that building, running and checking need
 	@scripts/deps.sh install check
+
+run: ## install what building needs, build, and run the example of chained copies
+	@scripts/deps.sh install run
+	@scripts/build.sh release
+	@build/release/examples/example_chained_copies
 
 check: ## install what is missing, build with gcc and clang, run every test (STAGES='gcc docs': only those)
 	@scripts/deps.sh install check

@@ -10,7 +10,7 @@ set -eu
 
 build="gcc libc6-dev pkg-config meson ninja-build python3 libpmem2-dev libisal-dev pandoc"
 run=""
-check="g++ clang clang-format-14 libclang-rt-14-dev libcmocka-dev libpmemlog-dev pmdk-tools valgrind strace binutils
+check="g++ clang cmake clang-format-14 libclang-rt-14-dev libcmocka-dev libpmemlog-dev pmdk-tools valgrind strace binutils
 	shellcheck"
 bench=""
 

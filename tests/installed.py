@@ -1,6 +1,6 @@
 """Installs below build/check by `make install`, and uses what lies there as a stranger would.
 
-The headers, libraries and pkg-config files are what include/ and tests/abi/ say; every example is built by the command
+The headers, libraries and pkg-config files are what include/ and tests/abi/ say; the CMake package is found; every example is built by the command
 that its own top comment names ("Build: ...") and run by the lines that begin with "Run:"; uninstalling leaves nothing.
 """
 
@@ -88,6 +88,31 @@ def check_debian_layout():
     tap.case("make uninstall PREFIX=/usr leaves no file", make("uninstall", root, "/usr") or files_below(root))
 
 
+CMAKE_LISTS = """cmake_minimum_required(VERSION 3.18)
+project(stranger C)
+find_package(libminiasync 0.2 REQUIRED)
+add_executable(by_target chained_copies.c)
+target_link_libraries(by_target libminiasync::libminiasync)
+add_executable(by_variables chained_copies.c)
+target_include_directories(by_variables PRIVATE ${LIBMINIASYNC_INCLUDE_DIRS})
+target_link_libraries(by_variables ${LIBMINIASYNC_LIBRARIES})
+"""
+
+
+def check_cmake_package(prefix):
+    """A CMake project that knows the prefix alone builds an example, in both ways that CMake projects use."""
+    folder = CHECK / "cmake"
+    folder.mkdir()
+    shutil.copy(ROOT / "examples" / "chained_copies.c", folder)
+    (folder / "CMakeLists.txt").write_text(CMAKE_LISTS)
+    for command in (["cmake", f"-DCMAKE_PREFIX_PATH={prefix}", "-B", "build"], ["cmake", "--build", "build"],
+                    ["build/by_target"], ["build/by_variables"]):
+        problem = run(command, folder)
+        if problem:
+            return problem
+    return ""
+
+
 def main():
     shutil.rmtree(CHECK, ignore_errors=True)
     CHECK.mkdir(parents=True)
@@ -106,6 +131,7 @@ def main():
         name = promise.stem
         tap.case(f"{name} is installed under its names", check_library(promise, prefix / "lib"))
         tap.case(f"pkg-config knows {name} {VERSION}", run(["pkg-config", "--print-errors", f"{name} = {VERSION}"], examples, **environment))
+    tap.case("CMake's find_package finds libminiasync", check_cmake_package(prefix))
     for source in sorted((ROOT / "examples").glob("*.c")):
         tap.case(f"example {source.stem} builds and runs on the installed libraries", check_example(source, environment))
     tap.case("make uninstall leaves no file", make("uninstall", root, "/usr/local") or files_below(root))
