@@ -27,16 +27,19 @@ static void rewrite_torn_slot(struct pmemstream *stream, struct found_region *fo
 	durable_add(durable, off, sizeof(encoded));
 }
 
-static void restore_header_copy(struct recovery *recovery, struct durable *durable)
+/* A valid copy may be in the caches only: who was killed at the end of a creation left "being created" on the medium. */
+static void keep_header_copies(struct recovery *recovery, struct durable *durable)
 {
 	struct pmemstream *stream = recovery->stream;
 	uint64_t offs[2] = {0, format_second_copy_off(stream->header.block_size)};
 	unsigned char encoded[FORMAT_HEADER_BYTES];
 
+	format_header_encode(encoded, &stream->header);
 	for (unsigned i = 0; i < 2; i++) {
-		if (recovery->copy_valid[i])
+		if (recovery->copy_valid[i]) {
+			durable_add_read(durable, offs[i], sizeof(encoded));
 			continue;
-		format_header_encode(encoded, &stream->header);
+		}
 		medium_copy(&stream->medium, stream_at(stream, offs[i]), encoded, sizeof(encoded));
 		durable_add(durable, offs[i], sizeof(encoded));
 	}
@@ -49,6 +52,7 @@ static int keep(struct recovery *recovery)
 	size_t count = extents_count(&stream->extents);
 
 	durable_begin(&durable, stream);
+	keep_header_copies(recovery, &durable);
 	durable_add_read(&durable, FORMAT_STREAM_SLOT_OFF + (uint64_t)stream->stream_slot * FORMAT_STREAM_SLOT_STRIDE,
 			 FORMAT_SLOT_BYTES);
 	durable_add_read(&durable, FORMAT_RECORD_OFF, FORMAT_RECORD_BYTES);
@@ -63,7 +67,6 @@ static int keep(struct recovery *recovery)
 	}
 	for (size_t i = 0; i < recovery->run_count; i++)
 		durable_add_read(&durable, recovery->candidates[i].off, recovery->candidates[i].bytes);
-	restore_header_copy(recovery, &durable);
 	return durable_end(&durable);
 }
 
