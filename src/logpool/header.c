@@ -153,7 +153,9 @@ int header_validate_place(const char *page, const struct header_place *place)
 		return error_set(NOT_A_POOL, "belongs to another pool set than the first part");
 	if (!same_uuid(page, PREVIOUS_UUID_OFF, place->previous) || !same_uuid(page, NEXT_UUID_OFF, place->next))
 		return error_set(NOT_A_POOL, "not in its place: its links name other parts than its neighbours");
-	if (!same_uuid(page, PREVIOUS_REPLICA_OFF, place->first) || !same_uuid(page, NEXT_REPLICA_OFF, place->first))
+	/* Only the first part's are read, as in PMDK. */
+	if (place->own == place->first &&
+	    (!same_uuid(page, PREVIOUS_REPLICA_OFF, place->first) || !same_uuid(page, NEXT_REPLICA_OFF, place->first)))
 		return error_set(NOT_A_POOL, "its replica links do not name the first part");
 	return 0;
 }
@@ -176,6 +178,11 @@ bool header_has_shutdown_state(const char *page)
 bool header_is_single(const char *page)
 {
 	return le32_load(page + INCOMPATIBLE_OFF) & HEADER_SINGLEHDR;
+}
+
+bool header_same_features(const char *page, const char *other)
+{
+	return memcmp(page + COMPATIBLE_OFF, other + COMPATIBLE_OFF, SET_UUID_OFF - COMPATIBLE_OFF) == 0;
 }
 
 bool header_forbids_writing(const char *page)

@@ -37,6 +37,7 @@ const uint8_t *header_uuid(const char *page);
 const uint8_t *header_set_uuid(const char *page);
 bool header_has_shutdown_state(const char *page);
 bool header_is_single(const char *page);
+bool header_same_features(const char *page, const char *other);
 /* An unknown read-only compatible feature: the pool may be read and not written. */
 bool header_forbids_writing(const char *page);
 

@@ -37,7 +37,7 @@ static struct part *add(struct parts *parts, const char *path, uint64_t wanted)
 
 int listing_of_file(struct parts *parts, const char *path)
 {
-	*parts = (struct parts){0};
+	*parts = (struct parts){.set_fd = -1};
 	if (add(parts, path, 0))
 		return 0;
 	parts_close(parts);
@@ -62,6 +62,20 @@ static int by_number(const void *a, const void *b)
 	part_number(strrchr(((const struct part *)a)->path, '/') + 1, &first);
 	part_number(strrchr(((const struct part *)b)->path, '/') + 1, &second);
 	return (first > second) - (first < second);
+}
+
+/* EFAULT is what PMDK's library says to a gap. */
+static int check_numbers(const struct parts *parts)
+{
+	for (size_t i = 0; i < parts->count; i++) {
+		unsigned long number = 0;
+
+		part_number(strrchr(parts->parts[i].path, '/') + 1, &number);
+		if (number != i)
+			return error_set(EFAULT, "part %06zu%s is missing in its directories, or is there twice", i,
+					 suffix);
+	}
+	return 0;
 }
 
 static int add_in_directory(struct parts *parts, const char *directory, const char *name, uint64_t wanted)
@@ -101,23 +115,23 @@ static int list_directories(struct parts *parts, const struct poolset *set, bool
 {
 	uint64_t reserved = 0;
 
-	if (!set->single_header)
-		return error_set(NOT_A_POOL, "directories as parts need the option SINGLEHDR");
-	for (size_t i = 0; i < set->part_count; i++)
-		if (!checked_add(reserved, set->parts[i].size, &reserved))
-			reserved = UINT64_MAX;
-	if (reserved < FORMAT_PART_MIN_BYTES)
-		return error_set(NOT_A_POOL, "%llu bytes are reserved, a pool needs at least %d",
-				 (unsigned long long)reserved, FORMAT_PART_MIN_BYTES);
-	for (size_t i = 0; i < set->part_count; i++)
+	for (size_t i = 0; i < set->part_count; i++) {
 		if (add_directory(parts, set->parts[i].path))
 			return -1;
-	if (!parts->count && creating)
-		return add_in_directory(parts, set->parts[0].path, first_name, FORMAT_PART_MIN_BYTES);
+		if (!checked_add(reserved, set->parts[i].size, &reserved))
+			reserved = UINT64_MAX;
+	}
+	if (!parts->count && !creating)
+		return error_set(ENOENT, "no part in its directories");
+	if (!set->single_header)
+		return error_set(NOT_A_POOL, "directories as parts need the option SINGLEHDR");
+	if (creating && reserved < FORMAT_PART_MIN_BYTES)
+		return error_set(NOT_A_POOL, "%llu bytes are reserved, a pool needs at least %d",
+				 (unsigned long long)reserved, FORMAT_PART_MIN_BYTES);
 	if (!parts->count)
-		return error_set(ENOENT, "no part in the directories of the pool set");
+		return add_in_directory(parts, set->parts[0].path, first_name, FORMAT_PART_MIN_BYTES);
 	qsort(parts->parts, parts->count, sizeof(parts->parts[0]), by_number);
-	return 0;
+	return check_numbers(parts);
 }
 
 /* Tells how many parts are directories; -1 with EEXIST when two are the same one. */
@@ -185,20 +199,25 @@ static int read_set(struct poolset *set, const char *path, int fd, uint64_t size
 	return err;
 }
 
-static int list_opened(struct parts *parts, const char *path, int fd, bool creating)
+/* Takes fd over when it is a pool set: locked until parts_close, so that two do not create its parts at a time. */
+static int list_opened(struct parts *parts, const char *path, int *fd, bool creating)
 {
 	char start[POOLSET_SIGNATURE_BYTES];
 	struct stat status;
 	struct poolset set;
 
-	if (fstat(fd, &status))
-		return error_system("stat %s", path);
-	ssize_t got = pread(fd, start, sizeof(start), 0);
+	ssize_t got = pread(*fd, start, sizeof(start), 0);
 	if (got < 0)
 		return error_system("read %s", path);
 	if (!poolset_recognise(start, (size_t)got))
-		return listing_of_file(parts, path);
-	if (read_set(&set, path, fd, (uint64_t)status.st_size))
+		return add(parts, path, 0) ? 0 : -1;
+	parts->set_fd = *fd;
+	*fd = -1;
+	if (parts_lock(parts->set_fd, path))
+		return -1;
+	if (fstat(parts->set_fd, &status))
+		return error_system("stat %s", path);
+	if (read_set(&set, path, parts->set_fd, (uint64_t)status.st_size))
 		return -1;
 	int err = list_set(parts, &set, creating);
 	if (err)
@@ -211,7 +230,7 @@ int listing_of_existing(struct parts *parts, const char *path, bool creating)
 {
 	struct stat status;
 
-	*parts = (struct parts){0};
+	*parts = (struct parts){.set_fd = -1};
 	if (!path)
 		return error_set(EINVAL, "no path");
 	if (stat(path, &status))
@@ -221,9 +240,10 @@ int listing_of_existing(struct parts *parts, const char *path, bool creating)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return error_system("open %s", path);
-	int err = list_opened(parts, path, fd, creating);
+	int err = list_opened(parts, path, &fd, creating);
 	int kept = errno;
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 	errno = kept;
 	if (err)
 		parts_close(parts);

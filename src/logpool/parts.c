@@ -36,15 +36,21 @@ int parts_open_file(struct part *part)
 	return parts_lock_file(part);
 }
 
+int parts_lock(int fd, const char *path)
+{
+	if (!flock(fd, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return error_system("flock %s", path);
+	return error_set(EAGAIN, "%s is in use: this or another process has it open", path);
+}
+
 int parts_lock_file(struct part *part)
 {
 	struct stat status;
 
-	if (flock(part->fd, LOCK_EX | LOCK_NB)) {
-		if (errno != EWOULDBLOCK)
-			return error_system("flock %s", part->path);
-		return error_set(EAGAIN, "%s is in use: this or another process has it open", part->path);
-	}
+	if (parts_lock(part->fd, part->path))
+		return -1;
 	if (fstat(part->fd, &status))
 		return error_system("stat %s", part->path);
 	if (!S_ISREG(status.st_mode))
@@ -108,6 +114,8 @@ static int validate_headers(struct parts *parts, char *pages)
 		struct header_place place;
 
 		parts_place(parts, pages, i, &place);
+		if (!header_same_features(pages, pages + i * HEADER_BYTES))
+			return error_set(NOT_A_POOL, "%s has other features than the first part", parts->parts[i].path);
 		if (header_validate_place(pages + i * HEADER_BYTES, &place))
 			return error_prefix("%s", parts->parts[i].path);
 	}
@@ -174,6 +182,9 @@ void parts_close(struct parts *parts)
 	memory_free(parts->parts);
 	parts->parts = NULL;
 	parts->count = 0;
+	if (parts->set_fd >= 0)
+		close(parts->set_fd);
+	parts->set_fd = -1;
 	errno = err;
 }
 

@@ -24,6 +24,7 @@ struct part {
 struct parts {
 	struct part *parts;
 	size_t count;
+	int set_fd; /* the pool set file, locked; -1: a plain file */
 	bool single_header;
 	bool no_headers; /* the pool set says NOHDRS: refused, but a missing part comes first */
 	bool read_only;  /* a header forbids writing */
@@ -60,6 +61,7 @@ uint64_t parts_pool_bytes(const struct parts *parts, size_t index);
 /* Shared by parts.c and parts_create.c. */
 int parts_open_file(struct part *part);
 int parts_lock_file(struct part *part);
+int parts_lock(int fd, const char *path);
 int parts_check_size(const struct part *part);
 int parts_read_page(const struct part *part, char *page);
 int parts_ask_devices(struct parts *parts);

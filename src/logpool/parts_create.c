@@ -57,6 +57,14 @@ static int take_existing(struct part *part, bool allocate_existing)
 	static const char zeros[HEADER_BYTES];
 	char page[HEADER_BYTES];
 
+	struct stat status;
+
+	if (stat(part->path, &status))
+		return error_system("%s", part->path);
+	part->size = (uint64_t)status.st_size;
+	if (S_ISREG(status.st_mode) && parts_check_size(part))
+		return -1;
+	/* Locked now, it is looked at again. */
 	if (parts_open_file(part) || parts_check_size(part) || parts_read_page(part, page))
 		return -1;
 	if (memcmp(page, zeros, sizeof(zeros)) != 0)
@@ -81,8 +89,12 @@ static int make_all(struct parts *parts, bool must_be_new, bool allocate_existin
 
 int parts_create(struct parts *parts, const char *path, uint64_t size, bool allocate_existing)
 {
-	if (size && !path)
+	struct stat status;
+
+	if (!path)
 		return error_set(EFAULT, "no path");
+	if (size && !lstat(path, &status))
+		return error_set(EEXIST, "%s exists", path);
 	if (size ? listing_of_file(parts, path) : listing_of_existing(parts, path, true))
 		return -1;
 	if (size)

@@ -2,7 +2,8 @@
  * poolset.c: reads pool set files.
  *
  * Line by line, each cut into words; a line is a part, an OPTION or a REPLICA. The grammar is PMDK's, its leniencies
- * included (a sign in front of a size, OPTIONSINGLEHDR in one word), but a size that overflows is refused, not wrapped.
+ * included (a sign in front of a size, OPTIONSINGLEHDR in one word), but a size that overflows saturates instead of
+ * wrapping.
  */
 #include "logpool/poolset.h"
 
@@ -23,6 +24,7 @@ static const char signature[] = "PMEMPOOLSET";
 static const char option_word[] = "OPTION";
 static const char replica_word[] = "REPLICA";
 static const char blanks[] = " \t";
+static const char white[] = " \t\n\v\f\r";
 
 static const struct unit {
 	const char *name;
@@ -57,11 +59,14 @@ static int refuse(const char *reason)
 	return error_set(NOT_A_POOL, "%s", reason);
 }
 
-static int parse_size(const char *word, uint64_t *size)
+static int parse_size(char *word, uint64_t *size)
 {
 	char *unit;
 	uint64_t bytes;
 
+	/* White space that does not separate words, such as a carriage return, does not matter either. */
+	word += strspn(word, white);
+	word[strcspn(word, white)] = '\0';
 	if (!isdigit((unsigned char)word[word[0] == '+' || word[0] == '-']))
 		return refuse("a size is a decimal number with an optional unit");
 	/* A number that is too large saturates, a negative one wraps: both are refused where a file of that size would
@@ -70,8 +75,10 @@ static int parse_size(const char *word, uint64_t *size)
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
 		if (strcmp(unit, units[i].name) != 0)
 			continue;
-		if (!checked_mul(number, units[i].bytes, &bytes) || !bytes)
-			return refuse("a size of zero or of more than 64 bits");
+		if (!checked_mul(number, units[i].bytes, &bytes))
+			bytes = UINT64_MAX;
+		if (!bytes)
+			return refuse("a size of zero");
 		*size = bytes;
 		return 0;
 	}
