@@ -164,7 +164,8 @@ struct cut_watch {
 
 /* From now on checks every image at every moment asked for. The first failure is kept and ends the checking.
  * Before a fence is where most is undurable: what could be seen after any store since the last fence can be seen
- * there too, so the default kinds lose nothing but what was promised in between. NULL ends it. */
+ * there too, so the default kinds lose nothing but what was promised in between: call cut_check_now wherever the
+ * promises change, after each operation of a script. NULL ends it. */
 void cut_watch(struct cut *cut, const struct cut_watch *watch);
 /* The same at this moment (event kind CUT_NOW), for the end of a script. 0, or -1 when there is a failure. */
 int cut_check_now(struct cut *cut);
