@@ -304,6 +304,63 @@ struct pmemstream_region_info {
 int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstream_region region,
 			       struct pmemstream_region_info *info);
 
+/* How pmemstream_create and pmemstream_open are to do it. All zero is the default, and what is not known yet must be
+ * zero. */
+enum pmemstream_flags {
+	PMEMSTREAM_READ_ONLY = 1, /* open: change nothing; follow a writer of another process */
+	PMEMSTREAM_COMMITTED =
+		2, /* open, with READ_ONLY: see another process's entries when they are committed. A power cut may take
+		    * such entries back, and their timestamps are used again. Otherwise: when they are durable. */
+	PMEMSTREAM_CREATE = 4,   /* open: create the file where there is none */
+	PMEMSTREAM_PREFAULT = 8, /* touch every page */
+};
+
+struct pmemstream_config {
+	uint64_t size;           /* create: bytes of the file, rounded up to whole pages */
+	uint64_t block_size;     /* create: alignment of regions, a power of two and a multiple of 64; 0: 4096 */
+	uint32_t alignment;      /* create: of entries, 8 or 64; 0: 64 on media with cache lines, 8 on page media */
+	uint32_t flags;          /* enum pmemstream_flags */
+	uint32_t window;         /* entries that may be on their way at once, a power of two from 2 to 2^20; 0: 1024 */
+	uint32_t mode;           /* create: permissions, less the umask; 0: 0666 */
+	uint64_t reservation_ns; /* how long to wait for another thread's reservation; 0: one second */
+	uint64_t reserved[8];    /* 0 */
+};
+
+/*
+ * Creates a file with a stream of config->size bytes, which must not exist, and opens it for writing. Every block of
+ * the file is written, so that no append meets a full disk; the file's name is durable on return. 0; or -1 with EINVAL,
+ * EEXIST, ENOSPC, EROFS, EACCES and what else open(2) says, ENOMEM; then no file is left.
+ */
+int pmemstream_create(struct pmemstream **stream, const char *path, const struct pmemstream_config *config);
+
+/*
+ * Opens the stream of a file. config: NULL for the defaults.
+ *
+ * For writing, the file is locked as long as the stream is open and the process lives: EWOULDBLOCK where another
+ * process (or this one) has it open for writing; the message tells the process id that the holder gave. The map, the
+ * lock and the file are the stream's, pmemstream_delete ends them. A child process gets neither.
+ *
+ * With PMEMSTREAM_READ_ONLY nothing is ever changed. Where another process has the stream open for writing, its entries
+ * appear as they become durable, its regions as they are allocated and freed; a reader never slows it. Where none has,
+ * the stream is shown as recovery would leave it; and when a writer comes, it is followed.
+ *
+ * 0; or -1 with EINVAL (no stream, no regular file, config), EWOULDBLOCK, ENOENT, EACCES and what else open(2) says,
+ * and the errors of pmemstream_from_map; EAGAIN: read-only, and a writer changes the stream faster than it can be read.
+ */
+int pmemstream_open(struct pmemstream **stream, const char *path, const struct pmemstream_config *config);
+
+/*
+ * Waits for entries with a timestamp above one, in this process or, in a read-only stream, in the one that writes. 0:
+ * there are some (durable ones in a read-only stream without PMEMSTREAM_COMMITTED, else committed ones); or -1 with
+ * ETIMEDOUT, ECANCELED (pmemstream_cancel_waits, or the stream is being deleted), EOWNERDEAD (read-only: no process has
+ * the stream open for writing; a later call waits for the next one), and what pmemstream_open says. timeout_ns: 0 looks
+ * once, UINT64_MAX waits for ever. Reading on from a stream without a live writer needs no call to this.
+ */
+int pmemstream_wait_newer(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns);
+
+/* Lets every pmemstream_wait_newer that waits on this stream return with ECANCELED. NULL is harmless. */
+void pmemstream_cancel_waits(struct pmemstream *stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "medium/medium.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <libpmem2.h>
 #include <pthread.h>
@@ -117,6 +118,16 @@ static uint32_t exchange4(struct medium *medium, uint32_t *at, uint32_t value)
 	return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST);
 }
 
+static void raise8(struct medium *medium, uint64_t *at, uint64_t value)
+{
+	uint64_t seen = __atomic_load_n(at, __ATOMIC_RELAXED);
+
+	(void)medium;
+	while (le64toh(seen) < value &&
+	       !__atomic_compare_exchange_n(at, &seen, htole64(value), true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+		;
+}
+
 static void flush_lines(struct medium *medium, const void *at, size_t bytes)
 {
 	medium->flush_fn(at, bytes);
@@ -177,6 +188,7 @@ static const struct medium_ops line_ops = {
 	.store8 = store8,
 	.stream8 = stream8_lines,
 	.exchange4 = exchange4,
+	.raise8 = raise8,
 	.flush = flush_lines,
 	.fence = fence_lines,
 	.sync = sync_pages,
@@ -190,6 +202,7 @@ static const struct medium_ops page_ops = {
 	.store8 = store8,
 	.stream8 = store8,
 	.exchange4 = exchange4,
+	.raise8 = raise8,
 	.flush = flush_nothing,
 	.fence = fence_memory,
 	.sync = sync_pages,

@@ -44,6 +44,9 @@ struct medium_ops {
 	void (*stream8)(struct medium *medium, uint64_t *to, uint64_t value);
 	/* One aligned 4-byte exchange on the medium, sequentially consistent: for words that processes share. */
 	uint32_t (*exchange4)(struct medium *medium, uint32_t *at, uint32_t value);
+	/* Raises an aligned little-endian 8-byte word to a value, unless it is higher, atomically: for words that
+	 * processes share. */
+	void (*raise8)(struct medium *medium, uint64_t *at, uint64_t value);
 	/* Starts to write back the lines of a range; the thread's next fence waits for it. */
 	void (*flush)(struct medium *medium, const void *at, size_t bytes);
 	void (*fence)(struct medium *medium);
@@ -152,6 +155,12 @@ static inline void medium_stream8(struct medium *medium, uint64_t *to, uint64_t 
 {
 	MEDIUM_COUNT(medium, stored_bytes, sizeof(value));
 	medium->ops->stream8(medium, to, value);
+}
+
+static inline void medium_raise8(struct medium *medium, uint64_t *at, uint64_t value)
+{
+	MEDIUM_COUNT(medium, stored_bytes, sizeof(value));
+	medium->ops->raise8(medium, at, value);
 }
 
 static inline uint32_t medium_exchange4(struct medium *medium, uint32_t *at, uint32_t value)

@@ -229,6 +229,23 @@ void extents_apply(struct extents *extents, const struct extent_change *change, 
 	end_change(extents);
 }
 
+void extents_replace(struct extents *extents, const struct extent_view *views, size_t count)
+{
+	struct extent_array *array = atomic_load_explicit(&extents->array, memory_order_relaxed);
+
+	begin_change(extents);
+	atomic_store_explicit(&extents->first, NULL, memory_order_release);
+	atomic_store_explicit(&extents->last, NULL, memory_order_release);
+	for (size_t i = 0; i < count; i++) {
+		set(&array->at[i], views[i].off, views[i].region);
+		if (views[i].region)
+			link_region(extents, views[i].region);
+		extents->end_off = views[i].off + views[i].bytes;
+	}
+	atomic_store_explicit(&extents->count, count, memory_order_release);
+	end_change(extents);
+}
+
 struct region *extents_find(struct extents *extents, uint64_t off, uint64_t *extent_off)
 {
 	for (;;) {

@@ -56,6 +56,10 @@ bool extents_merge(struct extents *extents, uint64_t off, struct extent_change *
 /* Carries a change out, with region or NULL for the extent; needs extents_reserve(1) before. */
 void extents_apply(struct extents *extents, const struct extent_change *change, struct region *region);
 
+/* Puts other extents in the place of all; needs extents_reserve(count) before. Regions must have their generations. */
+struct extent_view;
+void extents_replace(struct extents *extents, const struct extent_view *views, size_t count);
+
 /* Lock-free: the region whose extent contains an offset; its extent's offset in extent_off. NULL: none. */
 struct region *extents_find(struct extents *extents, uint64_t off, uint64_t *extent_off);
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/export.h"
 #include "stream/entry.h"
+#include "stream/follow.h"
 #include "stream/window.h"
 
 #include <errno.h>
@@ -173,6 +174,8 @@ EXPORT int pmemstream_region_iterator_new(struct pmemstream_region_iterator **it
 static void go_behind(struct pmemstream_region_iterator *iterator, struct region *region, uint64_t generation)
 {
 	uint64_t next_generation, off;
+	if (iterator->stream->follower)
+		follow_look(iterator->stream);
 	struct region *next =
 		extents_next_allocated(&iterator->stream->extents, region, generation, &next_generation, &off);
 

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/export.h"
 #include "stream/allocator.h"
+#include "stream/follow.h"
 #include "stream/stream.h"
 
 #include <errno.h>
@@ -30,6 +31,8 @@ EXPORT int pmemstream_region_find(struct pmemstream *stream, const char *label, 
 
 	if (!stream || !label || !label[0])
 		return error_set(EINVAL, "no %s", stream ? "label" : "stream");
+	if (stream->follower)
+		follow_look(stream);
 	while ((at = extents_next_allocated(&stream->extents, at, generation, &generation, &off))) {
 		const char *other = stream_at(stream, off + FORMAT_REGION_LABEL_OFF);
 		bool same = !strncmp(label, other, FORMAT_LABEL_BYTES);

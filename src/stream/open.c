@@ -13,6 +13,7 @@
 #include "stream/allocator.h"
 #include "stream/checkpoint.h"
 #include "stream/create.h"
+#include "stream/path.h"
 #include "stream/persist.h"
 #include "stream/progress.h"
 #include "stream/recover.h"
@@ -108,6 +109,8 @@ static int find_header(struct pmemstream *stream, const struct stream_options *o
 		stream->arena_off = format_arena_off(stream->header.block_size);
 		return 0;
 	case FOUND_EMPTY:
+		if (options->must_exist)
+			return error_set(EINVAL, "no stream: it is empty");
 		if (prepare_header(stream, options))
 			return -1;
 		if (!stream->writable)
@@ -155,11 +158,13 @@ static int recover(struct pmemstream *stream, const struct stream_options *optio
 	if (err)
 		return -1;
 	stream->alignment = stream->header.alignment;
+	recovery.live = options->live;
+	recovery.live_limit = options->live_limit;
 	err = recover_read(&recovery, stream, stream->medium.size);
 	memcpy(recovery.copy_valid, copy_valid, sizeof(copy_valid));
 	if (!err) {
 		err = recover_scan(&recovery);
-		if (err && errno == EBADMSG && !stream->writable) {
+		if (err && errno == EBADMSG && !stream->writable && !options->live) {
 			recover_everything(&recovery);
 			stream->damaged = true;
 			err = 0;
@@ -218,6 +223,15 @@ static struct pmemstream *new_stream(const struct stream_options *options)
 	return stream;
 }
 
+void stream_discard(struct pmemstream *stream)
+{
+	int err = errno;
+
+	stream->medium.counters = NULL;
+	release(stream);
+	errno = err;
+}
+
 int stream_open(struct pmemstream **out, struct medium *medium, const struct stream_options *options)
 {
 	if (options->window & (options->window - 1))
@@ -229,10 +243,7 @@ int stream_open(struct pmemstream **out, struct medium *medium, const struct str
 	stream->lines = medium->granularity != MEDIUM_PAGE;
 	stream->writable = medium->writable;
 	if (recover(stream, options)) {
-		int err = errno;
-		stream->medium.counters = NULL; /* the caller's again */
-		release(stream);
-		errno = err;
+		stream_discard(stream);
 		return -1;
 	}
 	*out = stream;
@@ -304,7 +315,10 @@ EXPORT void pmemstream_delete(struct pmemstream **stream)
 		checkpoint_round(*stream, FORMAT_CLEAN);
 		pthread_mutex_unlock(&(*stream)->admin);
 	}
+	path_close(*stream);
+	struct file *file = (*stream)->file;
 	release(*stream);
+	path_release(file);
 	*stream = NULL;
 	errno = err;
 }

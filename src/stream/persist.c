@@ -12,6 +12,8 @@
 #include "stream/persist.h"
 
 #include "base/error.h"
+#include "stream/area.h"
+#include "stream/follow.h"
 #include "stream/mover.h"
 #include "stream/progress.h"
 
@@ -81,8 +83,12 @@ static bool reached(struct pmemstream *stream, uint64_t timestamp, bool persiste
 
 static int try_once(struct pmemstream *stream, uint64_t timestamp, bool persisted)
 {
+	if (stream->follower)
+		follow_look(stream); /* whatever it says, what is known is looked at */
 	if (reached(stream, timestamp, persisted))
 		return 1;
+	if (stream->follower)
+		return 0;
 	if (failure(stream))
 		return -1;
 	mover_poll(stream, timestamp);
@@ -190,6 +196,7 @@ int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
 	if (stream_persisted(stream) == first - 1) {
 		/* All older ones are durable, and only this thread can raise persisted now. */
 		medium_fence(&stream->medium);
+		area_store_persisted(stream, last);
 		atomic_store_explicit(&stream->persisted, last, memory_order_release);
 		progress_note(stream);
 		return 0;
@@ -199,6 +206,7 @@ int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
 		/* All older ones are durable or flushed by this thread: one fence for them and for its own. */
 		medium_fence(&stream->medium);
 		raise_own(stream, last);
+		area_raise_persisted(stream, last);
 		progress_note(stream);
 		return 0;
 	}

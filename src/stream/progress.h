@@ -9,6 +9,7 @@
 #ifndef STREAM_PROGRESS_H
 #define STREAM_PROGRESS_H
 
+#include "stream/area.h"
 #include "stream/stream.h"
 
 int progress_init(struct pmemstream *stream); /* 0, or -1 with errno */
@@ -20,6 +21,8 @@ void progress_wake(struct pmemstream *stream);
 
 static inline void progress_note(struct pmemstream *stream)
 {
+	if (area_has_sleepers(stream))
+		area_wake(stream);
 	if (__builtin_expect(!progress_has_membarrier, 0))
 		atomic_fetch_add_explicit(&stream->progress.waiters, 0, memory_order_seq_cst);
 	if (__builtin_expect(atomic_load_explicit(&stream->progress.waiters, memory_order_relaxed) != 0, 0))

@@ -29,6 +29,8 @@ struct recovery {
 	struct format_stream_slot slot;
 	bool stream_slot_torn;
 	bool clean;
+	bool live; /* a writer goes on beside: nothing above live_limit counts, and nothing is evidence */
+	uint64_t live_limit;
 	bool pending; /* the record counts */
 	struct format_record record;
 	uint64_t applied, next_generation;

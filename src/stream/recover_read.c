@@ -197,7 +197,7 @@ static int read_extents(struct recovery *recovery)
 
 int recover_read(struct recovery *recovery, struct pmemstream *stream, uint64_t map_bytes)
 {
-	*recovery = (struct recovery){.stream = stream};
+	recovery->stream = stream;
 	if (stream->header.size > map_bytes)
 		return recover_damage("the stream has %zu bytes, but its file only %zu: was it truncated?",
 				      (size_t)stream->header.size, (size_t)map_bytes);

@@ -116,7 +116,7 @@ static int scan_region(struct recovery *recovery, size_t index)
 	}
 	found->scan_end_off = off;
 	/* Evidence: what is valid behind the end, and stands on what is missing. It is never kept. */
-	for (; off < limit_off; off += alignment) {
+	for (; off < limit_off && !recovery->live; off += alignment) {
 		if (!read_header(&reader, off, &entry))
 			continue;
 		if (check_epoch(recovery, off, &entry))
@@ -169,7 +169,10 @@ static void choose_run(struct recovery *recovery)
 			whole_count = recovery->run_count;
 	}
 	recovery->run_count = whole_count;
-	recovery->kept = slot->persisted + whole_count;
+	if (recovery->live && slot->persisted + whole_count > recovery->live_limit)
+		recovery->run_count =
+			recovery->live_limit > slot->persisted ? recovery->live_limit - slot->persisted : 0;
+	recovery->kept = slot->persisted + recovery->run_count;
 }
 
 /* The digest of the run up to a timestamp. */
@@ -225,6 +228,11 @@ static int missing(struct recovery *recovery, const char *why, uint64_t last)
 static int check_run(struct recovery *recovery)
 {
 	const struct format_stream_slot *slot = &recovery->slot;
+
+	if (recovery->live)
+		return recovery->kept >= recovery->live_limit
+			       ? 0
+			       : missing(recovery, "the writer published all up to", recovery->live_limit);
 
 	if (recovery->kept < slot->kept)
 		return missing(recovery, "the last recovery kept all up to", slot->kept);

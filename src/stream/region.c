@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/export.h"
 #include "stream/allocator.h"
+#include "stream/follow.h"
 #include "stream/stream.h"
 
 #include <errno.h>
@@ -80,6 +81,8 @@ const char *region_name(struct pmemstream *stream, const struct region *region, 
 struct region *region_find(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation)
 {
 	uint64_t off;
+	if (stream->follower)
+		follow_look(stream);
 	struct region *found = extents_find(&stream->extents, region.offset, &off);
 
 	if (found && off == region.offset) {

@@ -80,6 +80,7 @@ struct progress {
 	struct waker *wakers;
 	uint64_t waker_serial;
 	struct wake_handle *handle;
+	_Atomic uint64_t cancels; /* of waits for something newer */
 	_Alignas(LINE_BYTES) _Atomic uint32_t waiters;
 };
 
@@ -90,6 +91,9 @@ struct stream_options {
 	uint64_t reservation_ns; /* how long to wait for another thread's reservation; 0: 1 s */
 	uint64_t round_bytes;    /* a round follows after so many appended bytes; 0: 4 MiB */
 	uint64_t salt;           /* 0: random; tests give one */
+	bool must_exist;         /* an empty map is refused */
+	bool live;               /* read-only, beside a writer that has published live_limit */
+	uint64_t live_limit;
 };
 
 struct pmemstream {
@@ -99,9 +103,12 @@ struct pmemstream {
 	unsigned char *base; /* of the mapping */
 	uint64_t arena_off, alignment, window, round_bytes, reservation_ns;
 	uint32_t epoch;
-	bool lines;    /* durable by flush and fence, not by sync */
-	bool writable; /* else every change is EROFS */
-	bool damaged;  /* read-only look at a damaged stream */
+	bool lines;                /* durable by flush and fence, not by sync */
+	bool writable;             /* else every change is EROFS */
+	bool damaged;              /* read-only look at a damaged stream */
+	bool published;            /* tells other processes how far it is (area.h) */
+	struct file *file;         /* where the stream was opened by path */
+	struct follower *follower; /* reads a stream that another process may write (follow.c) */
 	struct window_slot *slots;
 	struct operation *_Atomic operations; /* one for each slot, made at the first use of a data mover */
 
@@ -146,6 +153,8 @@ static inline void *stream_at(struct pmemstream *stream, uint64_t off)
 
 /* open.c */
 int stream_open(struct pmemstream **stream, struct medium *medium, const struct stream_options *options);
+/* Frees a stream and leaves its medium, to whoever it belongs, as it is. */
+void stream_discard(struct pmemstream *stream);
 /* Checks that changes are possible: 0, or -1 with EROFS, or with the errno of the sync that failed. */
 int stream_writable(struct pmemstream *stream);
 /* Remembers for ever that a sync failed, with the errno that it left. Returns -1 with EIO. */

@@ -8,6 +8,7 @@
  */
 #include "base/error.h"
 #include "base/export.h"
+#include "stream/follow.h"
 #include "stream/mover.h"
 #include "stream/persist.h"
 #include "stream/progress.h"
@@ -20,6 +21,8 @@ EXPORT uint64_t pmemstream_committed_timestamp(struct pmemstream *stream)
 		error_set(EINVAL, "no stream");
 		return 0;
 	}
+	if (stream->follower)
+		follow_look(stream);
 	return window_committed(stream);
 }
 
@@ -29,6 +32,8 @@ EXPORT uint64_t pmemstream_persisted_timestamp(struct pmemstream *stream)
 		error_set(EINVAL, "no stream");
 		return 0;
 	}
+	if (stream->follower)
+		follow_look(stream);
 	return stream_persisted(stream);
 }
 
@@ -69,6 +74,52 @@ EXPORT int pmemstream_wait_persisted(struct pmemstream *stream, uint64_t timesta
 	if (check_wait(stream, timestamp) || persist_until(stream, timestamp, deadline_of(timeout_ns)))
 		return -1;
 	return report_failure(stream, timestamp);
+}
+
+/* Until something newer is committed in this process. */
+static int wait_here(struct pmemstream *stream, uint64_t timestamp, uint64_t deadline_ns)
+{
+	struct progress *progress = &stream->progress;
+	uint64_t cancels = atomic_load(&progress->cancels);
+
+	for (;;) {
+		uint64_t events = progress_begin(stream);
+		int reached = commit_try(stream, timestamp);
+		uint64_t now = progress_now_ns();
+		bool cancelled = atomic_load(&progress->cancels) != cancels || atomic_load(&stream->closing);
+		if (!reached && !cancelled && now < deadline_ns)
+			progress_sleep(stream, events, deadline_ns == UINT64_MAX ? UINT64_MAX : deadline_ns - now);
+		progress_end(stream);
+		if (reached)
+			return reached < 0 ? -1 : 0;
+		if (cancelled)
+			return error_set(ECANCELED, "the wait was cancelled");
+		if (now >= deadline_ns)
+			return error_set(ETIMEDOUT, "no entry with timestamp %zu in time", (size_t)timestamp);
+	}
+}
+
+EXPORT int pmemstream_wait_newer(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns)
+{
+	if (!stream)
+		return error_set(EINVAL, "no stream");
+	if (timestamp == UINT64_MAX)
+		return error_set(EINVAL, "no timestamp is above %zu", (size_t)timestamp);
+	uint64_t deadline_ns = deadline_of(timeout_ns);
+	return stream->follower ? follow_wait(stream, timestamp + 1, deadline_ns)
+				: wait_here(stream, timestamp + 1, deadline_ns);
+}
+
+EXPORT void pmemstream_cancel_waits(struct pmemstream *stream)
+{
+	if (!stream)
+		return;
+	if (stream->follower) {
+		follow_cancel(stream);
+		return;
+	}
+	atomic_fetch_add(&stream->progress.cancels, 1);
+	progress_wake(stream);
 }
 
 typedef int (*try_fn)(struct pmemstream *stream, uint64_t timestamp);

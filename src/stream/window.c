@@ -11,6 +11,9 @@
  */
 #include "stream/window.h"
 
+#include "stream/area.h"
+#include "stream/follow.h"
+
 #include <stddef.h>
 
 static void raise_limit(struct pmemstream *stream, struct region *region, uint64_t entry_off)
@@ -69,8 +72,8 @@ void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
 {
 	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);
 
-	(void)stream;
 	atomic_store_explicit(&ticket->slot->word, (word & ~(uint64_t)SLOT_STATES) | SLOT_COPIED, memory_order_release);
+	area_publish_committed(stream);
 }
 
 /* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out yet, or long persisted. */
@@ -113,6 +116,8 @@ uint64_t window_committed(struct pmemstream *stream)
 
 uint64_t window_safe_off(struct pmemstream *stream, struct region *region)
 {
+	if (stream->follower)
+		return follow_safe_off(stream, region);
 	uint64_t safe_off = atomic_load_explicit(&region->tail_off, memory_order_acquire);
 	uint64_t committed = window_committed(stream);
 	uint64_t next = atomic_load_explicit(&stream->next, memory_order_acquire);
@@ -181,7 +186,7 @@ void window_advance(struct pmemstream *stream, const struct window_scan *scan)
 {
 	uint64_t from = scan->from;
 
-	if (scan->to > from)
-		atomic_compare_exchange_strong_explicit(&stream->persisted, &from, scan->to, memory_order_acq_rel,
-							memory_order_relaxed);
+	if (scan->to > from && atomic_compare_exchange_strong_explicit(&stream->persisted, &from, scan->to,
+								       memory_order_acq_rel, memory_order_relaxed))
+		area_raise_persisted(stream, scan->to);
 }

@@ -8,6 +8,7 @@
 #include "cut/faults.h"
 #include "cut/internal.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -146,6 +147,23 @@ static void op_stream8(struct medium *medium, uint64_t *to, uint64_t value)
 	store8(medium, to, value, true, CALLER);
 }
 
+static void op_raise8(struct medium *medium, uint64_t *at, uint64_t value)
+{
+	/* Under the cut's lock nobody stores between the look and the store. */
+	struct cut_event event = {.kind = CUT_STORE, .bytes = sizeof(value), .site = CALLER};
+	struct cut *cut = begin(medium, &event, at);
+
+	if (event.off % sizeof(value))
+		cut_die("8-byte raise at offset %zu, which is not aligned", event.off);
+	cut->counts.stores++;
+	if (le64toh(*at) < value) {
+		uint64_t raised = htole64(value);
+		__atomic_store_n(at, raised, __ATOMIC_SEQ_CST);
+		model_store(cut, event.off, &raised, sizeof(raised), false);
+	}
+	end(cut, &event);
+}
+
 static uint32_t op_exchange4(struct medium *medium, uint32_t *at, uint32_t value)
 {
 	struct cut_event event = {.kind = CUT_STORE, .bytes = sizeof(value), .site = CALLER};
@@ -243,6 +261,7 @@ const struct medium_ops cut_ops = {
 	.store8 = op_store8,
 	.stream8 = op_stream8,
 	.exchange4 = op_exchange4,
+	.raise8 = op_raise8,
 	.flush = op_flush,
 	.fence = op_fence,
 	.sync = op_sync,

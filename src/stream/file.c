@@ -1,0 +1,301 @@
+/*
+ * file.c: files of streams.
+ *
+ * Locks     open-file-description locks on two bytes of the volatile area. They sit on a descriptor of their own,
+ * close-on-exec, which a fork child closes at once: so they end with the process that took them, whatever its children
+ * and mappings do. Mapping   into a reserved range of addresses, so that the stream can grow without moving. Nothing is
+ * stored here. Creation  written extents: no later store can meet a full disk, no first sync has to convert extents.
+ */
+#include "stream/file.h"
+
+#include "base/error.h"
+#include "stream/format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <libpmem2.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { ZEROS_BYTES = 1 << 20 };
+#define RESERVED_BYTES     (UINT64_C(64) << 30)
+#define RESERVED_ALIGNMENT (UINT64_C(2) << 20)
+
+static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct file *open_files;
+
+static void close_locks_in_child(void)
+{
+	/* The child has one thread, and the mutex was taken for it before the fork. */
+	for (struct file *file = open_files; file; file = file->next) {
+		close(file->lock_fd);
+		file->lock_fd = -1;
+	}
+	pthread_mutex_unlock(&open_mutex);
+}
+
+static void lock_list(void)
+{
+	pthread_mutex_lock(&open_mutex);
+}
+
+static void unlock_list(void)
+{
+	pthread_mutex_unlock(&open_mutex);
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+	pthread_atfork(lock_list, unlock_list, close_locks_in_child);
+}
+
+/* Makes the name of a file durable. */
+static int sync_folder(const char *path)
+{
+	char *copy = strdup(path);
+
+	if (!copy)
+		return error_set(ENOMEM, "no memory for the path %s", path);
+	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = fd < 0 || fsync(fd) ? error_system("the folder of %s", path) : 0;
+	if (fd >= 0)
+		close(fd);
+	free(copy);
+	return err;
+}
+
+static int write_zeros(int fd, const char *path, uint64_t from, uint64_t to)
+{
+	int err = posix_fallocate(fd, (off_t)from, (off_t)(to - from));
+
+	if (err)
+		return error_set(err, "%s: cannot allocate %zu bytes: %s", path, (size_t)(to - from), strerror(err));
+	char *zeros = calloc(1, ZEROS_BYTES);
+	if (!zeros)
+		return error_set(ENOMEM, "no memory for %d zeros", ZEROS_BYTES);
+	while (from < to && !err) {
+		size_t piece = to - from < ZEROS_BYTES ? (size_t)(to - from) : ZEROS_BYTES;
+		ssize_t written = pwrite(fd, zeros, piece, (off_t)from);
+		if (written < 0 && errno != EINTR)
+			err = error_system("%s: write at %zu", path, (size_t)from);
+		else if (written > 0)
+			from += (uint64_t)written;
+	}
+	free(zeros);
+	if (!err && fsync(fd))
+		err = error_system("%s: fsync", path);
+	return err;
+}
+
+int file_create(const char *path, uint64_t bytes, mode_t mode)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+
+	if (fd < 0)
+		return error_system("%s", path);
+	int err = write_zeros(fd, path, 0, bytes);
+	if (!err)
+		err = sync_folder(path);
+	int kept = errno;
+	close(fd);
+	if (err)
+		unlink(path);
+	errno = kept;
+	return err;
+}
+
+static int pmem2_failed(const char *path, int err)
+{
+	/* libpmem2 returns -errno, or a code of its own below -100000. */
+	return error_set(err > -100000 ? -err : EINVAL, "%s: cannot be mapped: %s", path, pmem2_errormsg());
+}
+
+/* Addresses for the file and for what it may become; less where so much is not to be had. */
+static int reserve(struct file *file)
+{
+	uint64_t least = (file->bytes + RESERVED_ALIGNMENT - 1) / RESERVED_ALIGNMENT * RESERVED_ALIGNMENT;
+	uint64_t bytes = file->bytes > RESERVED_BYTES / 4 ? least * 4 : RESERVED_BYTES;
+	int err;
+
+	while ((err = pmem2_vm_reservation_new(&file->reservation, NULL, bytes)) && bytes > least)
+		bytes = bytes / 2 > least ? bytes / 2 / RESERVED_ALIGNMENT * RESERVED_ALIGNMENT : least;
+	return err ? pmem2_failed(file->path, err) : 0;
+}
+
+static int map(struct file *file, uint64_t from, uint64_t to)
+{
+	struct pmem2_config *config = NULL;
+	struct pmem2_source *source = NULL;
+	int err;
+
+	if (file->map_count == FILE_MAPS)
+		return error_set(ENOTSUP, "%s has grown %d times: close and open it to let it grow again", file->path,
+				 FILE_MAPS - 1);
+	err = pmem2_config_new(&config);
+	if (!err)
+		err = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
+	if (!err && !file->writable)
+		err = pmem2_config_set_protection(config, PMEM2_PROT_READ);
+	if (!err)
+		err = pmem2_config_set_vm_reservation(config, file->reservation, from);
+	if (!err && from)
+		err = pmem2_config_set_offset(config, from);
+	if (!err)
+		err = pmem2_config_set_length(config, to - from);
+	if (!err)
+		err = pmem2_source_from_fd(&source, file->fd);
+	if (!err)
+		err = pmem2_map_new(&file->maps[file->map_count], config, source);
+	if (err)
+		pmem2_failed(file->path, err);
+	int kept = errno;
+	if (source)
+		pmem2_source_delete(&source);
+	if (config)
+		pmem2_config_delete(&config);
+	errno = kept;
+	if (err)
+		return -1;
+	file->map_count++;
+	file->bytes = to;
+	return 0;
+}
+
+/* Another open file description of the same file, whatever its path names by now. */
+static int open_again(int fd, bool writable)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+}
+
+static int open_descriptors(struct file *file)
+{
+	struct stat status;
+
+	file->fd = open(file->path, (file->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+	if (file->fd < 0 || fstat(file->fd, &status))
+		return error_system("%s", file->path);
+	if (!S_ISREG(status.st_mode))
+		return error_set(EINVAL, "%s is no regular file", file->path);
+	file->bytes = (uint64_t)status.st_size;
+	pthread_mutex_lock(&open_mutex);
+	file->lock_fd = open_again(file->fd, file->writable);
+	file->link = &open_files;
+	file->next = open_files;
+	if (open_files)
+		open_files->link = &file->next;
+	open_files = file;
+	pthread_mutex_unlock(&open_mutex);
+	return file->lock_fd < 0 ? error_system("%s", file->path) : 0;
+}
+
+int file_open(struct file *file, const char *path, bool writable)
+{
+	*file = (struct file){.path = strdup(path), .fd = -1, .lock_fd = -1, .writable = writable};
+	if (!file->path)
+		return error_set(ENOMEM, "no memory for the path %s", path);
+	if (!open_descriptors(file))
+		return 0;
+	int err = errno;
+	file_close(file);
+	errno = err;
+	return -1;
+}
+
+void file_close(struct file *file)
+{
+	while (file->map_count)
+		pmem2_map_delete(&file->maps[--file->map_count]);
+	if (file->reservation)
+		pmem2_vm_reservation_delete(&file->reservation);
+	pthread_mutex_lock(&open_mutex);
+	if (file->link) {
+		*file->link = file->next;
+		if (file->next)
+			file->next->link = file->link;
+	}
+	if (file->lock_fd >= 0)
+		close(file->lock_fd);
+	pthread_mutex_unlock(&open_mutex);
+	if (file->fd >= 0)
+		close(file->fd);
+	free(file->path);
+	*file = (struct file){.fd = -1, .lock_fd = -1};
+}
+
+int file_medium(struct file *file, struct medium *medium)
+{
+	if (!file->bytes)
+		return error_set(EINVAL, "%s is empty", file->path);
+	if (reserve(file) || map(file, 0, file->bytes))
+		return -1;
+	return medium_from_map(medium, file->maps[0], file->writable);
+}
+
+int file_medium_page(struct file *file, struct medium *medium)
+{
+	file->bytes = MEDIUM_PAGE_BYTES;
+	return file_medium(file, medium);
+}
+
+int file_map_more(struct file *file, uint64_t bytes)
+{
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (bytes > pmem2_vm_reservation_get_size(file->reservation) || file->bytes % page_bytes)
+		return error_set(ENOTSUP, "%s: no addresses were reserved for %zu bytes: close and open it", file->path,
+				 (size_t)bytes);
+	return map(file, file->bytes, bytes);
+}
+
+int file_grow(struct file *file, uint64_t bytes)
+{
+	uint64_t former = file->bytes;
+
+	if (!write_zeros(file->fd, file->path, former, bytes) && !file_map_more(file, bytes))
+		return 0;
+	int err = errno;
+	if (ftruncate(file->fd, (off_t)former))
+		err = errno;
+	errno = err;
+	return -1;
+}
+
+static struct flock lock_of(enum file_lock lock, bool writable)
+{
+	return (struct flock){
+		.l_type = writable ? F_WRLCK : F_RDLCK,
+		.l_whence = SEEK_SET,
+		.l_start = FORMAT_VOLATILE_OFF + (lock == FILE_LOCK_READY),
+		.l_len = 1,
+	};
+}
+
+int file_lock(struct file *file, enum file_lock lock)
+{
+	struct flock wanted = lock_of(lock, true);
+
+	if (!fcntl(file->lock_fd, F_OFD_SETLK, &wanted))
+		return 0;
+	if (errno == EAGAIN || errno == EACCES)
+		return error_set(EWOULDBLOCK, "%s is open for writing elsewhere", file->path);
+	return error_system("%s: lock", file->path);
+}
+
+int file_is_locked(struct file *file, enum file_lock lock)
+{
+	/* A query tells of any lock that a write lock would meet; it takes none, also on a read-only descriptor. */
+	struct flock wanted = lock_of(lock, true);
+
+	if (fcntl(file->lock_fd, F_OFD_GETLK, &wanted))
+		return error_system("%s: query of a lock", file->path);
+	return wanted.l_type != F_UNLCK;
+}

@@ -1,0 +1,401 @@
+/*
+ * stream_follow.c: streams opened by path, and readers in other processes.
+ *
+ * A child process is told what to do by one letter through a pipe and answers by one letter: nothing here waits for
+ * luck.
+ */
+#include <libpmemstream.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { STREAM_BYTES = 4 << 20, REGION_BYTES = 1 << 20 };
+#define LONG_NS UINT64_C(20000000000)
+
+static const char *const granularities[] = {"CACHE_LINE", "PAGE"};
+
+struct child {
+	pid_t process;
+	int orders, answers;
+};
+
+static char path[64];
+
+static void new_path(void)
+{
+	static int number;
+
+	snprintf(path, sizeof(path), "follow.%d.%d.stream", (int)getpid(), number++);
+	unlink(path);
+}
+
+static const struct pmemstream_config sized = {.size = STREAM_BYTES};
+static const struct pmemstream_config reading = {.flags = PMEMSTREAM_READ_ONLY};
+
+/* The child's side: a writer that obeys letters. */
+static void obey(int orders, int answers)
+{
+	struct pmemstream *stream = NULL;
+	struct pmemstream_region region;
+	char order, answer;
+	int number = 0;
+
+	while (read(orders, &order, 1) == 1) {
+		int err = 0;
+		switch (order) {
+		case 'c':
+			err = pmemstream_create(&stream, path, &sized) ||
+			      pmemstream_region_allocate_labeled(stream, REGION_BYTES, "first", &region);
+			break;
+		case 'o':
+			err = pmemstream_open(&stream, path, NULL) || pmemstream_region_find(stream, "first", &region);
+			break;
+		case 'a': /* append the next number */
+			number++;
+			err = pmemstream_append(stream, region, NULL, &number, sizeof(number), NULL);
+			break;
+		case 'r': /* a second region, with an entry */
+			err = pmemstream_region_allocate_labeled(stream, REGION_BYTES, "second", &region) ||
+			      pmemstream_append(stream, region, NULL, "new", 3, NULL);
+			break;
+		case 'f':
+			err = pmemstream_region_free(stream, region) ||
+			      pmemstream_region_find(stream, "first", &region);
+			break;
+		case 'd':
+			pmemstream_delete(&stream);
+			break;
+		default:
+			_exit(2);
+		}
+		answer = err ? 'n' : 'y';
+		if (err)
+			fprintf(stderr, "child at '%c': %s\n", order, pmemstream_errormsg());
+		if (write(answers, &answer, 1) != 1)
+			break;
+	}
+	_exit(0);
+}
+
+static void start(struct child *child)
+{
+	int orders[2], answers[2];
+
+	assert_int_equal(pipe(orders), 0);
+	assert_int_equal(pipe(answers), 0);
+	child->process = fork();
+	assert_true(child->process >= 0);
+	if (!child->process) {
+		close(orders[1]);
+		close(answers[0]);
+		obey(orders[0], answers[1]);
+	}
+	close(orders[0]);
+	close(answers[1]);
+	child->orders = orders[1];
+	child->answers = answers[0];
+}
+
+static void tell_only(struct child *child, char order)
+{
+	assert_int_equal(write(child->orders, &order, 1), 1);
+}
+
+static void hear(struct child *child)
+{
+	char answer;
+
+	assert_int_equal(read(child->answers, &answer, 1), 1);
+	assert_int_equal(answer, 'y');
+}
+
+static void tell(struct child *child, const char *orders)
+{
+	for (; *orders; orders++) {
+		tell_only(child, *orders);
+		hear(child);
+	}
+}
+
+static void stop(struct child *child, int signal)
+{
+	if (signal)
+		kill(child->process, signal);
+	close(child->orders);
+	close(child->answers);
+	assert_int_equal(waitpid(child->process, NULL, 0), child->process);
+}
+
+static uint64_t count(struct pmemstream *stream, const char *label)
+{
+	struct pmemstream_entry_iterator *iterator;
+	struct pmemstream_region region;
+	uint64_t entries = 0;
+
+	assert_int_equal(pmemstream_region_find(stream, label, &region), 0);
+	assert_int_equal(pmemstream_entry_iterator_new(&iterator, stream, region), 0);
+	pmemstream_entry_iterator_seek_first(iterator);
+	for (; !pmemstream_entry_iterator_is_valid(iterator); pmemstream_entry_iterator_next(iterator))
+		entries++;
+	assert_int_equal(errno, ENODATA);
+	pmemstream_entry_iterator_delete(&iterator);
+	return entries;
+}
+
+static void a_created_file_is_whole_and_refused_a_second_time(void **state)
+{
+	(void)state;
+	struct pmemstream *stream, *second = NULL;
+	struct stat status;
+
+	new_path();
+	assert_int_equal(pmemstream_create(&stream, path, &sized), 0);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_size, STREAM_BYTES);
+	assert_true(status.st_blocks * 512 >= STREAM_BYTES);
+	assert_int_equal(pmemstream_create(&second, path, &sized), -1);
+	assert_int_equal(errno, EEXIST);
+	assert_int_equal(pmemstream_open(&second, path, NULL), -1);
+	assert_int_equal(errno, EWOULDBLOCK);
+	assert_non_null(strstr(pmemstream_errormsg(), "process"));
+	assert_null(second);
+	pmemstream_delete(&stream);
+	assert_int_equal(pmemstream_open(&stream, path, NULL), 0);
+	pmemstream_delete(&stream);
+	unlink(path);
+}
+
+static void open_refuses_what_is_no_stream_and_leaves_it_alone(void **state)
+{
+	(void)state;
+	struct pmemstream *stream = NULL;
+	struct pmemstream_config bad = {.reserved = {1}};
+	struct pmemstream_config creating = {.flags = PMEMSTREAM_CREATE, .size = STREAM_BYTES};
+
+	new_path();
+	assert_int_equal(pmemstream_open(&stream, path, NULL), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(pmemstream_open(&stream, ".", &reading), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(pmemstream_open(&stream, path, &bad), -1);
+	assert_int_equal(errno, EINVAL);
+	int fd = open(path, O_CREAT | O_RDWR, 0600);
+	assert_int_equal(pmemstream_open(&stream, path, NULL), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(ftruncate(fd, 100000), 0);
+	assert_int_equal(pmemstream_open(&stream, path, NULL), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(pmemstream_open(&stream, path, &reading), -1);
+	assert_int_equal(errno, EINVAL);
+	close(fd);
+	unlink(path);
+	assert_null(stream);
+	assert_int_equal(pmemstream_open(&stream, path, &creating), 0);
+	pmemstream_delete(&stream);
+	unlink(path);
+}
+
+static void a_reader_sees_what_a_live_writer_made_durable_and_its_regions(void **state)
+{
+	(void)state;
+	for (int g = 0; g < 2; g++) {
+		struct child writer;
+		struct pmemstream *stream;
+
+		setenv("PMEM2_FORCE_GRANULARITY", granularities[g], 1);
+		new_path();
+		start(&writer);
+		tell(&writer, "caa");
+		assert_int_equal(pmemstream_open(&stream, path, &reading), 0);
+		assert_int_equal(pmemstream_persisted_timestamp(stream), 2);
+		assert_int_equal(count(stream, "first"), 2);
+		assert_int_equal(pmemstream_region_allocate(stream, 100, NULL), -1);
+		assert_int_equal(errno, EROFS);
+		tell(&writer, "aaa");
+		assert_int_equal(count(stream, "first"), 5);
+		tell(&writer, "ra");
+		assert_int_equal(count(stream, "second"), 2);
+		tell(&writer, "fa");
+		assert_int_equal(count(stream, "first"), 6);
+		assert_int_equal(pmemstream_region_find(stream, "second", NULL), -1);
+		assert_int_equal(errno, ENOENT);
+		assert_int_equal(pmemstream_persisted_timestamp(stream), 8);
+		pmemstream_delete(&stream);
+		stop(&writer, 0);
+		unlink(path);
+	}
+	unsetenv("PMEM2_FORCE_GRANULARITY");
+}
+
+static void a_reader_that_sleeps_is_woken_by_the_writer(void **state)
+{
+	(void)state;
+	for (int g = 0; g < 2; g++) {
+		struct child writer;
+		struct pmemstream *stream;
+
+		setenv("PMEM2_FORCE_GRANULARITY", granularities[g], 1);
+		new_path();
+		start(&writer);
+		tell(&writer, "c");
+		assert_int_equal(pmemstream_open(&stream, path, &reading), 0);
+		assert_int_equal(pmemstream_wait_newer(stream, 0, 1000000), -1);
+		assert_int_equal(errno, ETIMEDOUT);
+		for (uint64_t t = 0; t < 50; t++) {
+			tell_only(&writer, 'a');
+			assert_int_equal(pmemstream_wait_newer(stream, t, LONG_NS), 0);
+			hear(&writer);
+			assert_int_equal(count(stream, "first"), t + 1);
+		}
+		pmemstream_delete(&stream);
+		stop(&writer, 0);
+		unlink(path);
+	}
+	unsetenv("PMEM2_FORCE_GRANULARITY");
+}
+
+static void a_killed_writer_is_noticed_and_its_successor_followed(void **state)
+{
+	(void)state;
+	struct child writer, next;
+	struct pmemstream *stream;
+
+	new_path();
+	start(&writer);
+	tell(&writer, "caaa");
+	assert_int_equal(pmemstream_open(&stream, path, &reading), 0);
+	stop(&writer, SIGKILL);
+	assert_int_equal(pmemstream_wait_newer(stream, 3, LONG_NS), -1);
+	assert_int_equal(errno, EOWNERDEAD);
+	assert_int_equal(count(stream, "first"), 3);
+	assert_int_equal(pmemstream_wait_newer(stream, 3, 1000000), -1);
+	assert_int_equal(errno, ETIMEDOUT);
+	start(&next);
+	tell(&next, "o");
+	tell_only(&next, 'a');
+	assert_int_equal(pmemstream_wait_newer(stream, 3, LONG_NS), 0);
+	hear(&next);
+	assert_int_equal(count(stream, "first"), 4);
+	tell(&next, "d");
+	assert_int_equal(count(stream, "first"), 4);
+	pmemstream_delete(&stream);
+	stop(&next, 0);
+	unlink(path);
+}
+
+static void a_reader_may_come_first_and_changes_nothing(void **state)
+{
+	(void)state;
+	static char before[STREAM_BYTES], after[STREAM_BYTES];
+	struct child writer;
+	struct pmemstream *stream;
+
+	new_path();
+	start(&writer);
+	tell(&writer, "caad");
+	int fd = open(path, O_RDONLY);
+	assert_int_equal(pread(fd, before, sizeof(before), 0), sizeof(before));
+	assert_int_equal(pmemstream_open(&stream, path, &reading), 0);
+	assert_int_equal(count(stream, "first"), 2);
+	assert_int_equal(pread(fd, after, sizeof(after), 0), sizeof(after));
+	assert_memory_equal(before, after, sizeof(before));
+	close(fd);
+	tell(&writer, "oa");
+	assert_int_equal(count(stream, "first"), 3);
+	pmemstream_delete(&stream);
+	stop(&writer, 0);
+	unlink(path);
+}
+
+static void the_death_of_a_reader_disturbs_no_writer(void **state)
+{
+	(void)state;
+	struct pmemstream *stream;
+	struct pmemstream_region region;
+
+	new_path();
+	assert_int_equal(pmemstream_create(&stream, path, &sized), 0);
+	assert_int_equal(pmemstream_region_allocate(stream, REGION_BYTES, &region), 0);
+	for (int i = 0; i < 10; i++) {
+		int ready[2];
+		char byte = 'r';
+		assert_int_equal(pipe(ready), 0);
+		pid_t reader = fork();
+		if (!reader) {
+			struct pmemstream *mine;
+			if (pmemstream_open(&mine, path, &reading) || write(ready[1], &byte, 1) != 1)
+				_exit(1);
+			pmemstream_wait_newer(mine, UINT64_MAX - 1, UINT64_MAX);
+			_exit(0);
+		}
+		assert_int_equal(read(ready[0], &byte, 1), 1);
+		close(ready[0]);
+		close(ready[1]);
+		for (int k = 0; k < 20; k++)
+			assert_int_equal(pmemstream_append(stream, region, NULL, &k, sizeof(k), NULL), 0);
+		kill(reader, SIGKILL);
+		assert_int_equal(waitpid(reader, NULL, 0), reader);
+		assert_int_equal(pmemstream_append(stream, region, NULL, &i, sizeof(i), NULL), 0);
+	}
+	assert_int_equal(pmemstream_persisted_timestamp(stream), 210);
+	pmemstream_delete(&stream);
+	unlink(path);
+}
+
+static void a_lock_ends_with_its_process_though_a_child_lives_on(void **state)
+{
+	(void)state;
+	int ready[2], release[2];
+	struct pmemstream *stream;
+	char byte = 'r';
+
+	new_path();
+	assert_int_equal(pmemstream_create(&stream, path, &sized), 0);
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(release), 0);
+	pid_t child = fork();
+	if (!child) {
+		close(release[1]);
+		if (write(ready[1], &byte, 1) != 1 || read(release[0], &byte, 1) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(release[0]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	pmemstream_delete(&stream);
+	assert_int_equal(pmemstream_open(&stream, path, NULL), 0);
+	close(release[1]);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	pmemstream_delete(&stream);
+	close(ready[0]);
+	close(ready[1]);
+	unlink(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_created_file_is_whole_and_refused_a_second_time),
+		cmocka_unit_test(open_refuses_what_is_no_stream_and_leaves_it_alone),
+		cmocka_unit_test(a_reader_sees_what_a_live_writer_made_durable_and_its_regions),
+		cmocka_unit_test(a_reader_that_sleeps_is_woken_by_the_writer),
+		cmocka_unit_test(a_killed_writer_is_noticed_and_its_successor_followed),
+		cmocka_unit_test(a_reader_may_come_first_and_changes_nothing),
+		cmocka_unit_test(the_death_of_a_reader_disturbs_no_writer),
+		cmocka_unit_test(a_lock_ends_with_its_process_though_a_child_lives_on),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("stream_follow", tests, NULL, NULL);
+}
