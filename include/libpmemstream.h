@@ -187,10 +187,10 @@ uint64_t pmemstream_persisted_timestamp(struct pmemstream *stream);
 
 /*
  * Futures that complete when all entries up to a timestamp are committed, or persisted. Polling makes the progress. A
- * waker in the notifier is used, and must stay good until the future is complete. A timestamp that was not handed out
- * yet is waited for. output.error_code: 0; or -1 with EINVAL (timestamp 0, no stream), EIO (a sync failed, or the
- * mover's copy of that timestamp). Cost of the first that waits for persisted: one fence or sync for all entries that
- * are copied.
+ * waker in the notifier is used; it is not called any more once the poll that completes the future has returned, and
+ * must not wait for the thread that polls. A timestamp that was not handed out yet is waited for. output.error_code: 0;
+ * or -1 with EINVAL (timestamp 0, no stream), EIO (a sync failed, or the mover's copy of that timestamp). Cost of the
+ * first that waits for persisted: one fence or sync for all entries that are copied.
  */
 struct pmemstream_async_wait_fut pmemstream_async_wait_committed(struct pmemstream *stream, uint64_t timestamp);
 struct pmemstream_async_wait_fut pmemstream_async_wait_persisted(struct pmemstream *stream, uint64_t timestamp);

@@ -2,9 +2,10 @@
  * progress.c: who sleeps, and how he is woken.
  *
  * Locks    progress.mutex guards events, the wakers and the group leader's seat (persist.c). Wakers are called without
- * it. Handles  a data mover may call its waker late, when the stream was deleted: it gets a handle of a table that is
- * never freed, and the handle knows under its own mutex whether the stream still lives. A handle that was given to
- *          another stream meanwhile wakes that one for nothing, which is harmless.
+ * it, one at a time and marked as being called, so that who gives a waker up waits until it is not used any more.
+ * Handles  a data mover may call its waker late, when the stream was deleted: it gets a handle of a table that is never
+ * freed, and the handle knows under its own mutex whether the stream still lives. A handle that was given to another
+ * stream meanwhile wakes that one for nothing, which is harmless.
  */
 #include "stream/progress.h"
 
@@ -22,6 +23,14 @@ struct waker {
 	struct waker *next;
 	uint64_t serial;
 	struct future_waker waker;
+};
+
+/* One progress_wake that is calling wakers; on its stack, in a list under the mutex. */
+struct wake_round {
+	struct wake_round *next;
+	struct waker *left;
+	uint64_t calling; /* serial; 0: between two calls */
+	pthread_t thread;
 };
 
 struct wake_handle {
@@ -119,24 +128,45 @@ void progress_free(struct pmemstream *stream)
 	}
 }
 
+static void leave_round(struct progress *progress, struct wake_round *round)
+{
+	struct wake_round **link = &progress->wake_rounds;
+
+	while (*link != round)
+		link = &(*link)->next;
+	*link = round->next;
+}
+
 void progress_wake(struct pmemstream *stream)
 {
 	struct progress *progress = &stream->progress;
+	struct wake_round round = {.thread = pthread_self()};
+	uint32_t called = 0;
 
 	pthread_mutex_lock(&progress->mutex);
 	progress->events++;
 	pthread_cond_broadcast(&progress->happened);
-	struct waker *wakers = progress->wakers;
+	round.left = progress->wakers;
 	progress->wakers = NULL;
-	pthread_mutex_unlock(&progress->mutex);
-
-	while (wakers) {
-		struct waker *waker = wakers;
-		wakers = waker->next;
+	round.next = progress->wake_rounds;
+	progress->wake_rounds = &round;
+	while (round.left) {
+		struct waker *waker = round.left;
+		round.left = waker->next;
+		round.calling = waker->serial;
+		pthread_mutex_unlock(&progress->mutex);
 		FUTURE_WAKER_WAKE(&waker->waker);
 		free(waker);
-		atomic_fetch_sub_explicit(&progress->waiters, 1, memory_order_release);
+		called++;
+		pthread_mutex_lock(&progress->mutex);
+		round.calling = 0;
+		pthread_cond_broadcast(&progress->happened);
 	}
+	leave_round(progress, &round);
+	pthread_mutex_unlock(&progress->mutex);
+	/* Last: a stream without waiters may be deleted. */
+	if (called)
+		atomic_fetch_sub_explicit(&progress->waiters, called, memory_order_release);
 }
 
 /* Counts a waiter, in such a way that from now on progress is either seen by him or noted for him. */
@@ -213,18 +243,36 @@ uint64_t progress_register(struct pmemstream *stream, uint64_t serial, const str
 	return serial;
 }
 
+static struct waker *unlink_waker(struct waker **link, uint64_t serial)
+{
+	for (; *link; link = &(*link)->next)
+		if ((*link)->serial == serial) {
+			struct waker *found = *link;
+			*link = found->next;
+			return found;
+		}
+	return NULL;
+}
+
+/* Is another thread inside of the waker? Under the mutex. */
+static bool is_being_called(const struct progress *progress, uint64_t serial)
+{
+	for (const struct wake_round *round = progress->wake_rounds; round; round = round->next)
+		if (round->calling == serial && !pthread_equal(round->thread, pthread_self()))
+			return true;
+	return false;
+}
+
 void progress_unregister(struct pmemstream *stream, uint64_t serial)
 {
 	struct progress *progress = &stream->progress;
-	struct waker *found = NULL;
 
 	pthread_mutex_lock(&progress->mutex);
-	for (struct waker **link = &progress->wakers; *link; link = &(*link)->next)
-		if ((*link)->serial == serial) {
-			found = *link;
-			*link = found->next;
-			break;
-		}
+	struct waker *found = unlink_waker(&progress->wakers, serial);
+	for (struct wake_round *round = progress->wake_rounds; round && !found; round = round->next)
+		found = unlink_waker(&round->left, serial);
+	while (!found && is_being_called(progress, serial))
+		pthread_cond_wait(&progress->happened, &progress->mutex);
 	pthread_mutex_unlock(&progress->mutex);
 	if (found) {
 		free(found);

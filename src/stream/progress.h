@@ -40,6 +40,7 @@ uint64_t progress_now_ns(void); /* CLOCK_MONOTONIC */
  * gives the serial to use next time, 0 if there is no memory. The caller looks again after it. */
 struct future_waker;
 uint64_t progress_register(struct pmemstream *stream, uint64_t serial, const struct future_waker *waker);
+/* On return the waker is not being called, unless by this thread, and will not be. */
 void progress_unregister(struct pmemstream *stream, uint64_t serial);
 
 /* A waker for data movers: may be called by any thread, even after the stream is gone. */

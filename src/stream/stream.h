@@ -78,6 +78,7 @@ struct progress {
 	pthread_cond_t happened;
 	uint64_t events;
 	struct waker *wakers;
+	struct wake_round *wake_rounds;
 	uint64_t waker_serial;
 	struct wake_handle *handle;
 	_Atomic uint64_t cancels; /* of waits for something newer */
