@@ -42,6 +42,10 @@ static bool step_pages(struct pmemstream *stream)
 	struct window_scan scan;
 	int cancel_state;
 
+	/* Telling the others that nothing happened would wake who waits for something to happen, this thread among
+	 * them. */
+	if (window_committed(stream) == stream_persisted(stream))
+		return true;
 	pthread_mutex_lock(&progress->mutex);
 	bool leading = !stream->syncing;
 	if (leading)
