@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "stream/checkpoint.h"
 #include "stream/durable.h"
+#include "stream/mover.h"
 #include "stream/persist.h"
 #include "stream/progress.h"
 
@@ -237,6 +238,8 @@ int allocator_free(struct pmemstream *stream, struct pmemstream_region region)
 	struct region *found = region_find(stream, region, &generation);
 	int err = found && !stream_writable(stream) ? 0 : -1;
 	if (!err) {
+		/* A copy that is done but was not looked at since is no append inside. */
+		mover_poll(stream, UINT64_MAX);
 		int refused = close_region(stream, found, generation, &last);
 		if (refused) {
 			err = error_set(refused, "%s cannot be freed: an append or an open reservation is inside",
