@@ -69,6 +69,8 @@ int cut_attach(struct cut *cut, struct medium *medium);
 /* After a power cut: volatile and durable image are image (size bytes), nothing is undurable, no hook, watch, direct
  * range or fault is set; scratch ranges stay. */
 void cut_restart(struct cut *cut, const void *image);
+/* The same in place, on a possible image of this moment that is chosen by seed: cheap, for millions of cuts. */
+void cut_power(struct cut *cut, uint64_t seed);
 /* The process dies; caches and page cache stay. The cut goes on with a new process. */
 void cut_kill(struct cut *cut);
 

@@ -1,6 +1,6 @@
 /*
  * internal.h: what the files of the simulator share. model.c keeps the words, medium.c is the table of operations,
- * images.c makes crash images, watch.c drives checks, sites.c knows who called.
+ * images.c makes crash images, power.c takes one by chance, watch.c drives checks, sites.c knows who called.
  */
 #ifndef CUT_INTERNAL_H
 #define CUT_INTERNAL_H
@@ -115,6 +115,7 @@ void model_sync_pages(struct cut *cut, size_t off, size_t bytes);
 void model_forget_dirty(struct cut *cut, size_t off, size_t bytes);
 void model_redirty(struct cut *cut, size_t off, size_t bytes);
 void model_kill(struct cut *cut);
+void model_forget(struct cut *cut); /* nothing is undurable, dirty or under way; the caller set the words */
 void model_reset(struct cut *cut, const void *image);
 void model_copy(struct cut *to, struct cut *from);
 void model_free(struct cut *cut);
@@ -127,7 +128,8 @@ void ranges_copy(struct ranges *to, const struct ranges *from);
 uint64_t plan_seed(const struct cut_plan *plan);
 struct cut_images *images_begin(struct cut *cut, const struct cut_plan *plan, uint64_t seed);
 
-/* life.c */
+/* life.c; with the lock held. */
+void cut_machine_restart(struct cut *cut);
 void cut_copy(struct cut *to, struct cut *from);
 
 /* medium.c */

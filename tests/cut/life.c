@@ -68,6 +68,8 @@ bool ranges_hold(const struct ranges *ranges, size_t off)
 
 void ranges_add(struct ranges *ranges, size_t off, size_t bytes)
 {
+	if (!bytes)
+		return;
 	ranges->list = cut_allocate(ranges->list, (ranges->count + 1) * sizeof(*ranges->list));
 	ranges->list[ranges->count++] = (struct range){.off = off, .end = off + bytes};
 }
@@ -167,16 +169,22 @@ static void forget_run(struct cut *cut)
 	cut->failure = NULL;
 }
 
-void cut_restart(struct cut *cut, const void *image)
+void cut_machine_restart(struct cut *cut)
 {
-	cut_lock(cut);
 	cut_set_writable(cut, true);
-	model_reset(cut, image);
+	model_forget(cut);
 	forget_run(cut);
 	cut->direct.count = 0;
 	cut->fail_sync_at = 0;
 	cut->fail_sync_later = false;
 	cut->writeback_error = 0;
+}
+
+void cut_restart(struct cut *cut, const void *image)
+{
+	cut_lock(cut);
+	cut_machine_restart(cut);
+	model_reset(cut, image);
 	cut_unlock(cut);
 }
 

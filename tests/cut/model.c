@@ -349,14 +349,19 @@ static void forget_words(struct cut *cut)
 	cut->undurable_count = 0;
 }
 
-void model_reset(struct cut *cut, const void *image)
+void model_forget(struct cut *cut)
 {
-	size_t size = cut->medium.size;
-
 	forget_words(cut);
 	for (size_t i = 0; i < cut->thread_count; i++)
 		cut->threads[i].count = 0;
 	memset(cut->page_dirty, 0, cut->mapped_bytes / MEDIUM_PAGE_BYTES);
+}
+
+void model_reset(struct cut *cut, const void *image)
+{
+	size_t size = cut->medium.size;
+
+	model_forget(cut);
 	memcpy(cut->medium.base, image, size);
 	memcpy(cut->known, image, size);
 	memcpy(cut->durable, image, size);
