@@ -43,7 +43,7 @@ struct recovery {
 	size_t candidate_count, candidate_room;
 	size_t run_count;
 	uint64_t kept;      /* end of the run */
-	uint64_t watermark; /* the highest one that a valid entry claims */
+	uint64_t watermark; /* the highest one that a valid entry claims, or P of a region's slot */
 	uint64_t watermark_off;
 	uint32_t digest;
 };

@@ -106,6 +106,11 @@ static int read_region_slots(struct recovery *recovery, struct found_region *fou
 			continue;
 		if (slots[i].round > recovery->highest_round)
 			recovery->highest_round = slots[i].round;
+		/* Its P was durable whether its round completed or not. */
+		if (slots[i].persisted > recovery->watermark) {
+			recovery->watermark = slots[i].persisted;
+			recovery->watermark_off = slot_off;
+		}
 		/* Slots of a round that never completed do not count. */
 		if (slots[i].round <= recovery->slot.round && (current < 0 || slots[i].round > slots[current].round))
 			current = (int)i;

@@ -241,7 +241,8 @@ static int check_run(struct recovery *recovery)
 			"of timestamps %zu to %zu an entry is missing, and an older one stands in its place",
 			(size_t)slot->persisted + 1, (size_t)slot->kept);
 	if (recovery->watermark > recovery->kept)
-		return missing(recovery, "a later entry says that all were durable up to", recovery->watermark);
+		return missing(recovery, "a later entry, or a slot, says that all were durable up to",
+			       recovery->watermark);
 	return 0;
 }
 
