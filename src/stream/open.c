@@ -13,6 +13,7 @@
 #include "stream/allocator.h"
 #include "stream/checkpoint.h"
 #include "stream/create.h"
+#include "stream/mover.h"
 #include "stream/path.h"
 #include "stream/persist.h"
 #include "stream/progress.h"
@@ -290,6 +291,9 @@ static int settle(struct pmemstream *stream)
 		region->reserved = false;
 	stream->reservations = NULL;
 	spinlock_leave(&stream->order);
+	/* Also after a failed sync: nobody is to copy into the map, or out of the caller's memory, when we are gone. */
+	while (mover_poll(stream, last) != MOVER_NOTHING)
+		spinlock_backoff(turn++);
 	if (!stream->writable)
 		return -1;
 	while ((reached = persist_try(stream, last)) == 0)
