@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 check = python3 scripts/check.py
 
-.PHONY: all help deps run check install uninstall asan tsan valgrind bench fmt fmt-check clean
+.PHONY: all help deps run check histories install uninstall asan tsan valgrind bench fmt fmt-check clean
 
 all: ## build the libraries into build/release (installs nothing; names Debian packages that are missing)
 	@scripts/deps.sh need build
@@ -51,6 +51,13 @@ tsan: ## the unit tests under ThreadSanitizer
 valgrind: ## the unit tests under valgrind's memcheck (slow, not part of check)
 	@scripts/deps.sh install check
 	@$(check) valgrind
+
+SECONDS ?= 60
+SEED ?= $(shell date +%s)000000
+histories: ## random histories against the stream, SECONDS=60 for each kind of medium, from SEED=now, on all processors
+	@scripts/deps.sh install check
+	@scripts/build.sh release
+	@build/release/tests/histories/histories --seed=$(SEED) --seconds=$(SECONDS) --jobs=$$(nproc)
 
 bench: ## install what is missing, run the programs of bench/, keep their tables in build/bench
 	@scripts/deps.sh install bench
