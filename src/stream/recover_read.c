@@ -129,6 +129,9 @@ static int read_region(struct recovery *recovery, struct found_region *found, ui
 	struct format_region fields;
 	uint64_t limit;
 
+	/* The file may end with the extent. */
+	if (bytes < FORMAT_REGION_HEADER_BYTES)
+		return recover_damage("region at %zu: %zu bytes are less than its header", (size_t)off, (size_t)bytes);
 	if (!format_region_decode(stream_at(stream, off), stream->header.salt, off, &fields) ||
 	    fields.extent_bytes != bytes || fields.generation >= recovery->next_generation)
 		return recover_damage("region at %zu: its header does not check", (size_t)off);
