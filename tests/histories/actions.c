@@ -186,11 +186,10 @@ static void act_async(struct history *history, bool own)
 
 	if (!entry)
 		return;
-	history->mover.next = (struct mover_plan){
-		.polls = random_below(random, 4),
-		.fails = random_one_in(random, 4),
-		.copied_256 = 128 * random_below(random, 3),
-	};
+	/* One after the other: an initializer leaves it to the compiler which of its numbers is drawn first. */
+	history->mover.next.polls = random_below(random, 4);
+	history->mover.next.fails = random_one_in(random, 4);
+	history->mover.next.copied_256 = 128 * random_below(random, 3);
 	entry->may_be_filler = own && entry->size && history->mover.next.fails;
 	history_trace(history, "async append %zu: %u bytes to the region at %zu, at %zu%s%s",
 		      (size_t)history->shadow.count, entry->size, (size_t)region_of(history, entry).offset,
@@ -394,10 +393,11 @@ static void act_free(struct history *history)
 	if (index < 0)
 		return;
 	struct shadow_region *region = &history->shadow.regions[index];
+	/* A copy may be found to be done when the region is freed. */
 	bool busy = region->reserved || mover_inside(history, (unsigned)index);
 	history_trace(history, "free the region at %zu%s", (size_t)region->off, busy ? ", which is busy" : "");
 	region->state = REGION_BEING_FREED;
-	history->mover.hurry = true;
+	history->mover.hurry = random_one_in(&history->random, 2);
 	int err = pmemstream_region_free(history->stream, (struct pmemstream_region){.offset = region->off});
 	history->mover.hurry = false;
 	if (history->machine.dead)
@@ -405,7 +405,7 @@ static void act_free(struct history *history)
 	if (!err) {
 		region->state = REGION_GONE;
 		history->statistics.regions_freed++;
-		if (busy)
+		if (region->reserved)
 			history_violation(history, "the busy region at %zu was freed", (size_t)region->off);
 	} else if (busy && errno == EBUSY) {
 		region->state = REGION_LIVE;

@@ -83,14 +83,10 @@ static void choose_habits(struct history *history, uint64_t seed)
 	history->seed = seed;
 	random->state = seed;
 	random_next(random);
-	history->options = (struct stream_options){
-		.block_size = 64,
-		.alignment = random_one_in(random, 3) ? 64 : 8,
-		.window = random_one_in(random, 2) ? 4 : 8,
-		.reservation_ns = 1,
-		.round_bytes = random_one_in(random, 2) ? 1 << 20 : 32U << random_below(random, 5),
-		.salt = 0x5eed,
-	};
+	history->options = (struct stream_options){.block_size = 64, .reservation_ns = 1, .salt = 0x5eed};
+	history->options.alignment = random_one_in(random, 3) ? 64 : 8;
+	history->options.window = random_one_in(random, 2) ? 4 : 8;
+	history->options.round_bytes = random_one_in(random, 2) ? 1 << 20 : 32U << random_below(random, 5);
 	history->weight_sum = 0;
 	for (unsigned i = 0; i < ACT_COUNT; i++)
 		history->weights[i] = often[random_below(random, 4)];
