@@ -361,6 +361,82 @@ int pmemstream_wait_newer(struct pmemstream *stream, uint64_t timestamp, uint64_
 /* Lets every pmemstream_wait_newer that waits on this stream return with ECANCELED. NULL is harmless. */
 void pmemstream_cancel_waits(struct pmemstream *stream);
 
+/*
+ * An iterator over all entries of a stream in timestamp order, also of regions that are allocated later. The rules of
+ * the other iterators; invalid until a seek. At damage it is invalid with EBADMSG where the entry may have stood; next
+ * passes it. Cost of a step: the logarithm of the number of regions; of a look behind the last entry: a look at each
+ * region, if anything was committed since the last one.
+ */
+struct pmemstream_global_iterator;
+int pmemstream_global_iterator_new(struct pmemstream_global_iterator **iterator, struct pmemstream *stream);
+/* 0, or -1 with ENODATA, EBADMSG, EINVAL, ENOMEM. */
+int pmemstream_global_iterator_is_valid(struct pmemstream_global_iterator *iterator);
+void pmemstream_global_iterator_next(struct pmemstream_global_iterator *iterator);
+void pmemstream_global_iterator_seek_first(struct pmemstream_global_iterator *iterator);
+/* To the first entry with at least that timestamp. */
+void pmemstream_global_iterator_seek(struct pmemstream_global_iterator *iterator, uint64_t timestamp);
+/* The entry and its region; either may be NULL. 0, or -1 like is_valid. */
+int pmemstream_global_iterator_get(struct pmemstream_global_iterator *iterator, struct pmemstream_region *region,
+				   struct pmemstream_entry *entry);
+void pmemstream_global_iterator_delete(struct pmemstream_global_iterator **iterator);
+
+/* Sets a region's iterator to its first entry with at least that timestamp, or behind the last one. Cost: headers are
+ * read from the nearest place that a checkpoint or an earlier seek knows; the stream remembers 16 bytes for each 64 KiB
+ * that were read so. */
+void pmemstream_entry_iterator_seek(struct pmemstream_entry_iterator *iterator, uint64_t timestamp);
+
+/*
+ * Lets a stream that was opened by path grow to size bytes, rounded up to whole pages, while it is in use: pointers
+ * stay good. 0 and durable; or -1 with EINVAL (smaller than it is), ENOSPC, EFBIG, ENOTSUP (opened from a map; or no
+ * addresses are left: open it again), EROFS, EIO, ENOMEM. Cost: the new blocks are written, and three fences or syncs.
+ */
+int pmemstream_resize(struct pmemstream *stream, size_t size);
+
+struct pmemstream_statistics {
+	uint64_t committed, persisted; /* timestamps */
+	uint64_t appended; /* entries that this process was given timestamps for since it opened the stream */
+	uint64_t stored_bytes, flushed_lines, fences, syncs,
+		rounds;                                        /* since then; appended / syncs is the size of a group */
+	uint64_t size, block_size;                             /* bytes */
+	uint64_t regions, used_bytes;                          /* what entries of all regions take */
+	uint64_t free_bytes, free_extents, largest_free_bytes; /* the largest region that can be allocated */
+	uint64_t created_ns;                                   /* nanoseconds since 1970 UTC */
+	uint32_t epoch, alignment;
+	unsigned char uuid[16];
+};
+
+/* 0, or -1 with EINVAL. Cost: a look at each region. */
+int pmemstream_get_statistics(struct pmemstream *stream, struct pmemstream_statistics *statistics);
+
+/*
+ * A series: a log without an end in regions labelled NAME.0, NAME.1, ... When the newest is full the next one is
+ * allocated, atomically, and what retention does not want is freed from the front, whole regions at a time; the newest
+ * one always stays.
+ */
+struct pmemstream_series_config {
+	uint64_t region_bytes; /* of each region; an entry with its header has to fit */
+	uint64_t keep_bytes;   /* free the oldest region when at least so much is left behind it; 0: no limit */
+	uint64_t keep_ns; /* free the oldest region when its last checkpoint is older; an upper bound of its entries'
+			     age; 0: none */
+};
+
+struct pmemstream_series;
+/* name: 1 to 43 bytes. 0; or -1 with EINVAL, EROFS, EIO, ENOMEM. Close it before the stream. A series should be open
+ * once at a time. */
+int pmemstream_series_open(struct pmemstream *stream, const char *name, const struct pmemstream_series_config *config,
+			   struct pmemstream_series **series);
+void pmemstream_series_close(struct pmemstream_series **series);
+/* Like pmemstream_append, from any thread. ENOSPC: the entry fits no region, or the stream has no room though retention
+ * freed what it could. */
+int pmemstream_series_append(struct pmemstream_series *series, const void *data, size_t size,
+			     struct pmemstream_entry *entry);
+/* Frees what retention does not want now. A region with an append or a reservation inside stays until the next time. */
+int pmemstream_series_retain(struct pmemstream_series *series);
+/* The regions of a series, oldest first. count: room in regions; gets how many there are, which may be more. 0; or -1
+ * with EINVAL, ENOMEM. */
+int pmemstream_series_list(struct pmemstream *stream, const char *name, struct pmemstream_region *regions,
+			   size_t *count);
+
 #ifdef __cplusplus
 }
 #endif

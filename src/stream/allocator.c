@@ -103,6 +103,8 @@ void allocator_fill_region(struct pmemstream *stream, struct region *region, uin
 	region->last_timestamp = 0;
 	region->holder = region->reserved_bytes = 0;
 	region->slot_off = region->round_off = tail_off;
+	atomic_store_explicit(&region->covered, 0, memory_order_release);
+	atomic_store_explicit(&region->covered_off, 0, memory_order_release);
 	region->next_grown = region->next_reserved = NULL;
 	/* Last: who sees the generation sees what it belongs to. */
 	atomic_store_explicit(&region->generation, generation, memory_order_release);

@@ -108,11 +108,15 @@ static int write_round(struct pmemstream *stream, uint64_t persisted, struct reg
 	if (durable_end(&durable) || checkpoint_write_stream_slot(stream, &stream_slot))
 		return -1;
 	stream->round = stream_slot.round;
+	stream->rounds_done++;
 	for (struct region *region = grown; region; region = region->next_grown) {
 		if (region->round_off == region->slot_off)
 			continue;
 		region->slot = (uint8_t)(1 - region->slot);
 		region->slot_off = region->round_off;
+		/* The offset last, and read first: an older offset with a newer timestamp only skips less. */
+		atomic_store_explicit(&region->covered, persisted, memory_order_release);
+		atomic_store_explicit(&region->covered_off, region->round_off, memory_order_release);
 	}
 	return 0;
 }

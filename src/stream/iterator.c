@@ -7,9 +7,9 @@
  * Damage   an entry that does not check makes the iterator invalid with EBADMSG; next goes on behind it, by its size
  * where the header can be trusted, else at the next place where a valid entry begins.
  */
+#include "stream/iterator.h"
 #include "base/error.h"
 #include "base/export.h"
-#include "stream/entry.h"
 #include "stream/follow.h"
 #include "stream/window.h"
 
@@ -102,6 +102,24 @@ static int say_why(struct pmemstream_entry_iterator *iterator, int err, enum ent
 				 : verdict == ENTRY_TORN ? "damaged: the checksum of its data does not match"
 							 : "damaged: its header does not check");
 	}
+}
+
+int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entry *entry)
+{
+	enum entry_verdict verdict;
+
+	return look(iterator, &verdict, entry);
+}
+
+EXPORT void pmemstream_entry_iterator_seek(struct pmemstream_entry_iterator *iterator, uint64_t timestamp)
+{
+	if (!iterator)
+		return;
+	pmemstream_entry_iterator_seek_first(iterator);
+	uint64_t safe_off = window_safe_off(iterator->stream, iterator->region);
+	if (!iterator->off || !is_alive(iterator->region, iterator->generation))
+		return;
+	iterator->off = index_seek(iterator->stream, iterator->region, iterator->generation, safe_off, timestamp);
 }
 
 EXPORT int pmemstream_entry_iterator_is_valid(struct pmemstream_entry_iterator *iterator)

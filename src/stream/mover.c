@@ -68,7 +68,7 @@ void mover_cancel(struct vdm_operation_future *future)
 
 static void remember_failure(struct pmemstream *stream, uint64_t timestamp)
 {
-	pthread_mutex_lock(&stream->failures);
+	pthread_mutex_lock(&stream->rare);
 	if (stream->failed_count == stream->failed_room) {
 		size_t room = stream->failed_room * 2 + 8;
 		uint64_t *more = realloc(stream->failed_timestamps, room * sizeof(*more));
@@ -79,18 +79,18 @@ static void remember_failure(struct pmemstream *stream, uint64_t timestamp)
 	}
 	if (stream->failed_count < stream->failed_room)
 		stream->failed_timestamps[stream->failed_count++] = timestamp;
-	pthread_mutex_unlock(&stream->failures);
+	pthread_mutex_unlock(&stream->rare);
 }
 
 int mover_failure(struct pmemstream *stream, uint64_t timestamp)
 {
 	int err = 0;
 
-	pthread_mutex_lock(&stream->failures);
+	pthread_mutex_lock(&stream->rare);
 	for (size_t i = 0; i < stream->failed_count && !err; i++)
 		if (stream->failed_timestamps[i] == timestamp)
 			err = EIO;
-	pthread_mutex_unlock(&stream->failures);
+	pthread_mutex_unlock(&stream->rare);
 	return err;
 }
 

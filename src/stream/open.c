@@ -138,9 +138,12 @@ static void set_marks(struct pmemstream *stream, const struct recovery *recovery
 	atomic_store(&stream->committed, recovery->kept);
 	atomic_store(&stream->persisted, persisted);
 	atomic_store(&stream->next, recovery->kept + 1);
+	stream->opened_at = recovery->kept;
 	for (size_t i = 0; i < recovery->region_count; i++) {
 		struct region *region = recovery->regions[i].region;
 		region->slot_off = region->off + recovery->regions[i].slot.tail_off;
+		atomic_store(&region->covered, recovery->regions[i].slot.persisted);
+		atomic_store(&region->covered_off, region->slot_off);
 		if (region->tail_off == region->slot_off)
 			continue;
 		stream->appended_bytes += region->tail_off - region->slot_off;
@@ -186,7 +189,7 @@ static void release(struct pmemstream *stream)
 	progress_free(stream);
 	medium_close(&stream->medium);
 	pthread_mutex_destroy(&stream->admin);
-	pthread_mutex_destroy(&stream->failures);
+	pthread_mutex_destroy(&stream->rare);
 	free(stream->failed_timestamps);
 	free(stream->operations);
 	free(stream->slots);
@@ -220,7 +223,7 @@ static struct pmemstream *new_stream(const struct stream_options *options)
 	}
 	extents_init(&stream->extents);
 	pthread_mutex_init(&stream->admin, NULL);
-	pthread_mutex_init(&stream->failures, NULL);
+	pthread_mutex_init(&stream->rare, NULL);
 	return stream;
 }
 

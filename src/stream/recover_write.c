@@ -27,7 +27,8 @@ static void rewrite_torn_slot(struct pmemstream *stream, struct found_region *fo
 	durable_add(durable, off, sizeof(encoded));
 }
 
-/* A valid copy may be in the caches only: who was killed at the end of a creation left "being created" on the medium. */
+/* A valid copy may be in the caches only: who was killed at the end of a creation left "being created" on the medium.
+ */
 static void keep_header_copies(struct recovery *recovery, struct durable *durable)
 {
 	struct pmemstream *stream = recovery->stream;

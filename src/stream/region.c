@@ -9,6 +9,7 @@
 #include "base/export.h"
 #include "stream/allocator.h"
 #include "stream/follow.h"
+#include "stream/iterator.h"
 #include "stream/stream.h"
 
 #include <errno.h>
@@ -45,6 +46,9 @@ struct region *region_new(struct pmemstream *stream)
 
 void region_release(struct pmemstream *stream, struct region *region)
 {
+	pthread_mutex_lock(&stream->rare);
+	index_free(region);
+	pthread_mutex_unlock(&stream->rare);
 	atomic_store_explicit(&region->generation, 0, memory_order_release);
 	region->next_grown = stream->free_regions;
 	stream->free_regions = region;
@@ -55,6 +59,8 @@ void region_free_all(struct pmemstream *stream)
 	while (stream->region_chunks) {
 		struct region_chunk *chunk = stream->region_chunks;
 		stream->region_chunks = chunk->next;
+		for (int i = 0; i < CHUNK_REGIONS; i++)
+			index_free(&chunk->regions[i]);
 		free(chunk);
 	}
 	while (stream->runtimes) {

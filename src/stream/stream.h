@@ -58,8 +58,10 @@ struct region {
 	uint64_t last_timestamp;       /* highest one given out here by this process */
 	uint64_t holder;               /* token of the thread that reserved */
 	uint64_t reserved_bytes;
-	uint64_t slot_off;  /* tail in that slot */
-	uint64_t round_off; /* tail that the running round writes */
+	uint64_t slot_off;                     /* tail in that slot */
+	uint64_t round_off;                    /* tail that the running round writes */
+	_Atomic uint64_t covered, covered_off; /* entries in front of covered_off have timestamps up to covered */
+	struct region_index *index;            /* index.c; under the rare mutex */
 	struct region *next_grown, *next_reserved;
 	struct region *_Atomic next_allocated, *_Atomic previous_allocated; /* in order of generation */
 	struct pmemstream_region_runtime *_Atomic runtime;
@@ -103,6 +105,7 @@ struct pmemstream {
 	struct format_header header;
 	unsigned char *base; /* of the mapping */
 	uint64_t arena_off, alignment, window, round_bytes, reservation_ns;
+	uint64_t opened_at; /* the last timestamp that was there at opening */
 	uint32_t epoch;
 	bool lines;                /* durable by flush and fence, not by sync */
 	bool writable;             /* else every change is EROFS */
@@ -130,6 +133,7 @@ struct pmemstream {
 	uint64_t round, round_persisted, sequence, kept; /* of the stream slot in use; kept is K */
 	unsigned stream_slot;
 	uint64_t applied, next_generation;
+	uint64_t rounds_done; /* by this process */
 	struct extents extents;
 	struct region *free_regions;
 	struct region_chunk *region_chunks;
@@ -137,8 +141,8 @@ struct pmemstream {
 
 	struct progress progress;
 
-	pthread_mutex_t failures; /* timestamps whose copy failed */
-	uint64_t *failed_timestamps;
+	pthread_mutex_t rare;        /* the rest, and the indices of regions */
+	uint64_t *failed_timestamps; /* whose copy failed */
 	size_t failed_count, failed_room;
 };
 

@@ -1,0 +1,19 @@
+/*
+ * iterator.h: what the other walks use of a region's iterator.
+ */
+#ifndef STREAM_ITERATOR_H
+#define STREAM_ITERATOR_H
+
+#include "stream/entry.h"
+
+/* What the iterator is at: 0 and the entry, or the errno that makes it invalid there. */
+int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entry *entry);
+
+/* index.c: the first offset in front of safe_off where an entry with at least that timestamp begins, or safe_off. Only
+ * headers are read; where one cannot be trusted the search goes on behind it. */
+uint64_t index_seek(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t safe_off,
+		    uint64_t timestamp);
+/* Frees what is known of a region. */
+void index_free(struct region *region);
+
+#endif

@@ -1,0 +1,245 @@
+/*
+ * series.c: a log without an end in regions that come and go: NAME.0, NAME.1, ...
+ *
+ * Entries go to the region with the highest number; when it is full, the next one is allocated, which is atomic. What
+ * retention no longer wants is freed from the front. A reader of a freed region gets ESTALE from his iterator and goes
+ * on with the next one. Nothing but the regions' labels is on media: a crash leaves the series with its new region or
+ * without.
+ */
+#include "base/error.h"
+#include "base/export.h"
+#include "stream/stream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_BYTES = 44 }; /* leaves room for a dot and 19 digits in a label */
+
+struct pmemstream_series {
+	struct pmemstream *stream;
+	char name[NAME_BYTES];
+	struct pmemstream_series_config config;
+	pthread_mutex_t mutex; /* one thread at a time changes to the next region */
+	_Atomic uint64_t number;
+	_Atomic uint64_t region_off; /* of the newest region; UINT64_MAX: none yet */
+};
+
+struct segment {
+	uint64_t number;
+	struct pmemstream_region region;
+	struct pmemstream_region_info info;
+};
+
+/* The number of a label of the series, or false. */
+static bool number_of(const char *name, const char *label, uint64_t *number)
+{
+	size_t length = strlen(name);
+	const char *digit = label + length + 1;
+
+	if (strncmp(label, name, length) || label[length] != '.' || !*digit || strlen(digit) > 19 ||
+	    (digit[0] == '0' && digit[1]))
+		return false;
+	for (*number = 0; *digit; digit++) {
+		if (*digit < '0' || *digit > '9')
+			return false;
+		*number = *number * 10 + (uint64_t)(*digit - '0');
+	}
+	return true;
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+	const struct segment *left = a, *right = b;
+
+	return left->number < right->number ? -1 : left->number > right->number;
+}
+
+/* All regions of a series, in order of number; the caller frees them. */
+static int list(struct pmemstream *stream, const char *name, struct segment **segments, size_t *count)
+{
+	struct pmemstream_region_iterator *iterator;
+	struct segment *found = NULL;
+	size_t used = 0, room = 0;
+
+	if (pmemstream_region_iterator_new(&iterator, stream))
+		return -1;
+	pmemstream_region_iterator_seek_first(iterator);
+	for (;; pmemstream_region_iterator_next(iterator)) {
+		struct segment segment = {.region = pmemstream_region_iterator_get(iterator)};
+		if (segment.region.offset == UINT64_MAX && errno != ESTALE)
+			break;
+		if (segment.region.offset == UINT64_MAX ||
+		    pmemstream_region_get_info(stream, segment.region, &segment.info) ||
+		    !number_of(name, segment.info.label, &segment.number))
+			continue;
+		if (used == room) {
+			struct segment *more = realloc(found, (room * 2 + 8) * sizeof(*more));
+			if (!more) {
+				free(found);
+				pmemstream_region_iterator_delete(&iterator);
+				return error_set(ENOMEM, "no memory for the regions of series \"%s\"", name);
+			}
+			found = more;
+			room = room * 2 + 8;
+		}
+		found[used++] = segment;
+	}
+	pmemstream_region_iterator_delete(&iterator);
+	if (used)
+		qsort(found, used, sizeof(*found), compare_segments);
+	*segments = found;
+	*count = used;
+	return 0;
+}
+
+static int check_name(const char *name)
+{
+	if (!name || !name[0] || strlen(name) >= NAME_BYTES)
+		return error_set(EINVAL, "the name of a series has 1 to %d bytes", NAME_BYTES - 1);
+	return 0;
+}
+
+EXPORT int pmemstream_series_open(struct pmemstream *stream, const char *name,
+				  const struct pmemstream_series_config *config, struct pmemstream_series **series)
+{
+	struct segment *segments;
+	size_t count;
+
+	if (!stream || !config || !series || !config->region_bytes)
+		return error_set(EINVAL, "no stream, config, size of its regions, or place for the series");
+	if (check_name(name) || stream_writable(stream) || list(stream, name, &segments, &count))
+		return -1;
+	struct pmemstream_series *made = calloc(1, sizeof(*made));
+	if (made) {
+		made->stream = stream;
+		memcpy(made->name, name, strlen(name));
+		made->config = *config;
+		pthread_mutex_init(&made->mutex, NULL);
+		atomic_store(&made->number, count ? segments[count - 1].number : 0);
+		atomic_store(&made->region_off, count ? segments[count - 1].region.offset : UINT64_MAX);
+		*series = made;
+	}
+	free(segments);
+	return made ? 0 : error_set(ENOMEM, "no memory for a series");
+}
+
+EXPORT void pmemstream_series_close(struct pmemstream_series **series)
+{
+	if (!series || !*series)
+		return;
+	pthread_mutex_destroy(&(*series)->mutex);
+	free(*series);
+	*series = NULL;
+}
+
+/* The oldest region goes if what is left behind it is enough, or if all in it is too old. */
+static bool unwanted(const struct pmemstream_series *series, const struct segment *oldest, uint64_t left_bytes,
+		     uint64_t now_ns)
+{
+	const struct pmemstream_series_config *config = &series->config;
+
+	if (config->keep_bytes && left_bytes >= config->keep_bytes)
+		return true;
+	return config->keep_ns && now_ns > oldest->info.checkpoint_ns &&
+	       now_ns - oldest->info.checkpoint_ns > config->keep_ns;
+}
+
+/* Under the series' mutex. Frees from the front; a region that is in use stays until the next time. */
+static int retain(struct pmemstream_series *series)
+{
+	struct segment *segments;
+	uint64_t left_bytes = 0, now_ns = stream_time_ns();
+	size_t count;
+	int err = 0;
+
+	if (list(series->stream, series->name, &segments, &count))
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		left_bytes += segments[i].info.used;
+	for (size_t i = 0; i + 1 < count && !err; i++) {
+		left_bytes -= segments[i].info.used;
+		if (!unwanted(series, &segments[i], left_bytes, now_ns))
+			break;
+		err = pmemstream_region_free(series->stream, segments[i].region);
+		if (err && errno == EBUSY) {
+			err = 0;
+			break;
+		}
+	}
+	free(segments);
+	return err;
+}
+
+/* Goes on to the next region, unless another thread did since full was the newest one. */
+static int roll(struct pmemstream_series *series, uint64_t full_off)
+{
+	char label[FORMAT_LABEL_BYTES];
+	struct pmemstream_region region;
+	int err = 0;
+
+	pthread_mutex_lock(&series->mutex);
+	if (atomic_load(&series->region_off) == full_off) {
+		uint64_t number = full_off == UINT64_MAX ? 0 : atomic_load(&series->number) + 1;
+		snprintf(label, sizeof(label), "%s.%zu", series->name, (size_t)number);
+		err = pmemstream_region_allocate_labeled(series->stream, series->config.region_bytes, label, &region);
+		if (err && errno == ENOSPC && !retain(series))
+			err = pmemstream_region_allocate_labeled(series->stream, series->config.region_bytes, label,
+								 &region);
+		if (!err) {
+			atomic_store(&series->number, number);
+			atomic_store(&series->region_off, region.offset);
+			err = retain(series);
+		}
+	}
+	pthread_mutex_unlock(&series->mutex);
+	return err;
+}
+
+EXPORT int pmemstream_series_append(struct pmemstream_series *series, const void *data, size_t size,
+				    struct pmemstream_entry *entry)
+{
+	if (!series)
+		return error_set(EINVAL, "no series");
+	size_t space = pmemstream_entry_space(series->stream, size);
+	if (!space || space > series->config.region_bytes)
+		return error_set(ENOSPC, "an entry of %zu bytes does not fit a region of %zu of series \"%s\"", size,
+				 (size_t)series->config.region_bytes, series->name);
+	for (;;) {
+		struct pmemstream_region region = {.offset = atomic_load(&series->region_off)};
+		if (region.offset != UINT64_MAX && !pmemstream_append(series->stream, region, NULL, data, size, entry))
+			return 0;
+		if (region.offset != UINT64_MAX && errno != ENOSPC)
+			return -1;
+		if (roll(series, region.offset))
+			return -1;
+	}
+}
+
+EXPORT int pmemstream_series_retain(struct pmemstream_series *series)
+{
+	if (!series)
+		return error_set(EINVAL, "no series");
+	pthread_mutex_lock(&series->mutex);
+	int err = retain(series);
+	pthread_mutex_unlock(&series->mutex);
+	return err;
+}
+
+EXPORT int pmemstream_series_list(struct pmemstream *stream, const char *name, struct pmemstream_region *regions,
+				  size_t *count)
+{
+	struct segment *segments;
+	size_t found;
+
+	if (!stream || !count || (!regions && *count))
+		return error_set(EINVAL, "no %s", stream ? "place for the regions or their number" : "stream");
+	if (check_name(name) || list(stream, name, &segments, &found))
+		return -1;
+	for (size_t i = 0; i < found && i < *count; i++)
+		regions[i] = segments[i].region;
+	*count = found;
+	free(segments);
+	return 0;
+}
