@@ -12,6 +12,7 @@
 #include "stream/allocator.h"
 #include "stream/checkpoint.h"
 #include "stream/durable.h"
+#include "stream/window.h"
 
 #include <errno.h>
 #include <string.h>
@@ -62,6 +63,10 @@ static int keep(struct recovery *recovery)
 		durable_add_read(&durable, extents_get(&stream->extents, i).off, sizeof(uint64_t));
 	for (size_t i = 0; i < recovery->region_count; i++) {
 		struct found_region *found = &recovery->regions[i];
+		uint64_t tail_off = atomic_load_explicit(&found->region->tail_off, memory_order_relaxed);
+		/* An entry may have reached the medium without the limit that it raised. */
+		if (tail_off > found->region->limit_off)
+			window_raise_limit(stream, found->region, tail_off);
 		durable_add_read(&durable, found->region->off, FORMAT_REGION_HEADER_BYTES);
 		if (found->torn)
 			rewrite_torn_slot(stream, found, &durable);

@@ -16,7 +16,7 @@
 
 #include <stddef.h>
 
-static void raise_limit(struct pmemstream *stream, struct region *region, uint64_t entry_off)
+void window_raise_limit(struct pmemstream *stream, struct region *region, uint64_t entry_off)
 {
 	uint64_t off = atomic_load_explicit(&region->off, memory_order_relaxed);
 	uint64_t end_off = atomic_load_explicit(&region->end_off, memory_order_relaxed);
@@ -26,7 +26,6 @@ static void raise_limit(struct pmemstream *stream, struct region *region, uint64
 	if (limit_off > end_off || end_off - limit_off < FORMAT_LIMIT_UNIT)
 		limit_off = end_off;
 	region->limit_off = limit_off;
-	/* Under the order lock, so that a higher limit is never overwritten by a lower one. */
 	medium_store8(
 		&stream->medium, stream_at(stream, off + FORMAT_REGION_LIMIT_OFF),
 		htole64(format_checked_encode(stream->header.salt, generation, (limit_off - off) / FORMAT_LIMIT_UNIT)));
@@ -49,7 +48,7 @@ void window_take(struct pmemstream *stream, struct region *region, uint64_t size
 		.limit_raised = off >= region->limit_off,
 	};
 	if (ticket->limit_raised)
-		raise_limit(stream, region, off);
+		window_raise_limit(stream, region, off);
 	atomic_store_explicit(&slot->off, off, memory_order_relaxed);
 	atomic_store_explicit(&slot->bytes, ticket->bytes, memory_order_relaxed);
 	atomic_store_explicit(&slot->region, region, memory_order_relaxed);

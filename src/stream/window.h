@@ -46,6 +46,10 @@ static inline bool window_has_room(struct pmemstream *stream, uint64_t count)
  */
 void window_take(struct pmemstream *stream, struct region *region, uint64_t size, bool more, struct ticket *ticket);
 
+/* Raises the limit over an entry that begins at entry_off. Under the order lock, so that a higher one is never
+ * overwritten by a lower one, or in recovery. */
+void window_raise_limit(struct pmemstream *stream, struct region *region, uint64_t entry_off);
+
 /* Says that the entry is whole, by ordinary stores. */
 void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket);
 
