@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 check = python3 scripts/check.py
 
-.PHONY: all help deps run check histories install uninstall asan tsan valgrind bench fmt fmt-check clean
+.PHONY: all help deps run check histories crash-long install uninstall asan tsan valgrind bench fmt fmt-check clean
 
 all: ## build the libraries into build/release (installs nothing; names Debian packages that are missing)
 	@scripts/deps.sh need build
@@ -58,6 +58,11 @@ histories: ## random histories against the stream, SECONDS=60 for each kind of m
 	@scripts/deps.sh install check
 	@scripts/build.sh release
 	@build/release/tests/histories/histories --seed=$(SEED) --seconds=$(SECONDS) --jobs=$$(nproc)
+
+crash-long: ## random scripts of the stream, every moment cut, SECONDS=60 from SEED=now
+	@scripts/deps.sh install check
+	@scripts/build.sh release
+	@build/release/tests/crash/test_crash_random --seed $(SEED) --seconds $(SECONDS)
 
 bench: ## install what is missing, run the programs of bench/, keep their tables in build/bench
 	@scripts/deps.sh install bench

@@ -97,12 +97,15 @@ static void all_sequences(const struct config *config, const char *front, const 
 		      (size_t)campaign.sequences, (size_t)campaign.images);
 }
 
-static const char all_operations[] = "aAdsSmirqxwnfFckpPhe";
+static const char all_operations[] = "aAdsSmirqxybwnfFckpPhe";
 /* Without those that differ little from others. */
-static const char main_operations[] = "aAsmwnfckPe";
+static const char main_operations[] = "aAbsmwnfckPe";
 
 static void everywhere(const char *front, const char *alphabet, unsigned length)
 {
+#ifdef CRASH_SHORT
+	length--;
+#endif
 	for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++)
 		all_sequences(&configs[i], front, alphabet, length);
 }

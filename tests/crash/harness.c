@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENTRY_BYTES_MAX = 128 };
+enum { ENTRY_BYTES_MAX = 1200 };
 
 void entry_bytes(uint64_t timestamp, uint32_t bytes, unsigned char *to)
 {
@@ -37,40 +37,43 @@ static void *mover_new(struct vdm *vdm, const enum vdm_operation_type type)
 	unsigned index = mover->next++ % MOVER_OPERATIONS;
 
 	(void)type;
-	mover->operations[index].polls_left = mover->polls;
-	/* A pointer that leads back to the mover as well. */
+	mover->operations[index] = (struct mover_operation){.mover = mover, .polls_left = mover->polls};
 	return &mover->operations[index];
 }
 
 static int mover_begin(void *data, const struct vdm_operation *operation, struct future_notifier *notifier)
 {
-	(void)data;
+	const struct mover_operation *own = data;
+
 	(void)operation;
-	(void)notifier;
+	/* It never wakes anybody: whoever waits is woken by what else happens. */
+	if (own->mover->wakes && notifier)
+		notifier->notifier_used = FUTURE_NOTIFIER_WAKER;
 	return 0;
+}
+
+static bool polled(struct mover_operation *own)
+{
+	if (own->mover->owned && !pthread_equal(own->mover->owner, pthread_self()))
+		return false;
+	if (!own->polls_left)
+		return true;
+	own->polls_left--;
+	return false;
 }
 
 static enum future_state mover_check(void *data, const struct vdm_operation *operation)
 {
-	unsigned *polls_left = data;
-
-	if (*polls_left) {
-		--*polls_left;
+	if (!polled(data))
 		return FUTURE_STATE_RUNNING;
-	}
 	memcpy(operation->data.memcpy.dest, operation->data.memcpy.src, operation->data.memcpy.n);
 	return FUTURE_STATE_COMPLETE;
 }
 
 static enum future_state failing_check(void *data, const struct vdm_operation *operation)
 {
-	unsigned *polls_left = data;
-
 	(void)operation;
-	if (!*polls_left)
-		return FUTURE_STATE_COMPLETE;
-	--*polls_left;
-	return FUTURE_STATE_RUNNING;
+	return polled(data) ? FUTURE_STATE_COMPLETE : FUTURE_STATE_RUNNING;
 }
 
 static void mover_delete(void *data, const struct vdm_operation *operation, struct vdm_operation_output *output)
@@ -97,7 +100,6 @@ static void make_mover(struct mover *mover, bool fails)
 			.op_check = fails ? failing_check : mover_check,
 			.op_delete = fails ? failing_delete : mover_delete},
 		.polls = 2,
-		.fails = fails,
 	};
 }
 
@@ -110,6 +112,9 @@ void machine_on(struct machine *machine, const struct config *config, struct cut
 		machine->known = *known;
 	make_mover(&machine->slow, false);
 	make_mover(&machine->failing, true);
+	make_mover(&machine->owned, false);
+	machine->owned.owned = machine->owned.wakes = true;
+	machine->owned.owner = pthread_self();
 }
 
 void machine_begin(struct machine *machine, const struct config *config)
@@ -175,8 +180,11 @@ static int wrong(const char *format, ...)
 	return error_set(EBADMSG, "%s", text);
 }
 
-static int compare_entry(struct machine *machine, struct pmemstream_entry entry, uint64_t timestamp)
+static int compare_entry(struct machine *machine, struct pmemstream_region region, struct pmemstream_entry entry,
+			 uint64_t timestamp)
 {
+	uint64_t generation;
+	const struct region *found = region_find(machine->stream, region, &generation);
 	const struct known_entry *known = &machine->known.entries[timestamp - 1];
 	unsigned char expected[ENTRY_BYTES_MAX];
 	const unsigned char *header = stream_at(machine->stream, entry.offset);
@@ -191,6 +199,10 @@ static int compare_entry(struct machine *machine, struct pmemstream_entry entry,
 	if (le32_load(header + 16) != known->epoch)
 		return wrong("entry %zu is of epoch %u, not of %u: it was dropped and came back", (size_t)timestamp,
 			     le32_load(header + 16), known->epoch);
+	/* Else the search for evidence would end in front of it. */
+	if (timestamp <= machine->known.acknowledged && entry.offset >= found->limit_off)
+		return wrong("entry %zu was acknowledged, but the limit of its region, %zu, was not durable",
+			     (size_t)timestamp, (size_t)found->limit_off);
 	return 0;
 }
 
@@ -222,7 +234,7 @@ static int compare_entries(struct machine *machine, const struct known *known, u
 			err = wrong("region %u shows timestamp %zu where %zd was expected (kept are %zu)", index,
 				    (size_t)timestamp, (ssize_t)expected, (size_t)last);
 		else
-			err = compare_entry(machine, entry, timestamp);
+			err = compare_entry(machine, region, entry, timestamp);
 		expected = next_of_region(known, index, timestamp, last);
 		pmemstream_entry_iterator_next(iterator);
 	}
@@ -333,6 +345,8 @@ static int compare_opened(struct machine *machine, struct known *known, uint64_t
 	if (kept < known->acknowledged || kept > known->submitted)
 		return wrong("%zu timestamps are there, of which %zu were acknowledged and %zu submitted", (size_t)kept,
 			     (size_t)known->acknowledged, (size_t)known->submitted);
+	if (kept && known->entries[kept - 1].more)
+		return wrong("%zu timestamps are there, the last of them in the middle of a batch", (size_t)kept);
 	if (known->exact && kept != known->expect)
 		return wrong("%zu timestamps are there; a recovery that was cut had found %zu", (size_t)kept,
 			     (size_t)known->expect);

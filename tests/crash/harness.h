@@ -11,9 +11,12 @@
  *     async append    i                 by a data mover that fails
  *     publish         r        R        reserve, write, publish less than was reserved
  *     async publish   q        Q
- *     reserve         x                 and leave it open
+ *     reserve         x                 and leave it open;  y: and cancel
+ *     batch           b                 two entries, first and newest region;  B: four
+ *     append          g        G        large, from two pieces
+ *     append          t        T        by another thread, behind a copy that is not finished;  T: a batch of two
  *     free            f        F
- *     allocate        n
+ *     allocate        n                 small;  N: large, with a label
  *     wait            w        persisted, for all that was submitted;  v: committed
  *     close and reopen         c
  *     kill the process, reopen k
@@ -40,6 +43,7 @@ struct known_entry {
 	unsigned region; /* index */
 	uint32_t bytes, epoch;
 	bool may_hide; /* the mover failed: an entry or a filler */
+	bool more;     /* of a batch, and not its last */
 };
 
 enum known_state { REGION_ALLOCATING, REGION_LIVE, REGION_FREEING, REGION_GONE };
@@ -67,14 +71,18 @@ struct config {
 	size_t media_bytes;
 };
 
+struct mover_operation {
+	struct mover *mover;
+	unsigned polls_left;
+};
+
 struct mover {
 	struct vdm vdm;
 	struct cut *cut;
-	unsigned polls; /* that an operation takes */
-	bool fails;
-	struct {
-		unsigned polls_left;
-	} operations[MOVER_OPERATIONS];
+	unsigned polls;    /* that an operation takes */
+	bool owned, wakes; /* only its owner's polls count; takes the waker */
+	pthread_t owner;
+	struct mover_operation operations[MOVER_OPERATIONS];
 	unsigned next;
 };
 
@@ -83,7 +91,7 @@ struct machine {
 	const struct config *config;
 	struct pmemstream *stream; /* NULL: closed */
 	struct known known;
-	struct mover slow, failing;
+	struct mover slow, failing, owned;
 	bool failing_sync;             /* e: the next sync fails, if there is one */
 	const struct cut_watch *watch; /* to be set again after a restart */
 	uint64_t random;

@@ -7,12 +7,23 @@
 #include "crash/harness.h"
 
 #include "base/error.h"
+#include "stream/persist.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
-enum { SMALL_BYTES = 16, LARGE_BYTES = 72, REGION_BYTES = 700 };
+enum {
+	SMALL_BYTES = 16,
+	LARGE_BYTES = 72,
+	PIECES_BYTES = 1100,
+	REGION_BYTES = 700,
+	LARGE_REGION_BYTES = 3000,
+	BATCH_MAX = 4,
+};
 
 /* The first live region, or the newest where there is more than one; -1: none. */
 static int region_of(const struct known *known, bool newest)
@@ -30,7 +41,7 @@ static int region_of(const struct known *known, bool newest)
 static bool is_full(int err)
 {
 	/* A reservation that the script left open is no failure either. */
-	return err == ENOSPC || err == EBUSY;
+	return err == ENOSPC || err == EBUSY || err == EEXIST;
 }
 
 /* What a call said: nothing happened, or it failed for a reason that is allowed. */
@@ -61,7 +72,7 @@ static void acknowledge(struct machine *machine, uint64_t timestamp)
 		machine->known.acknowledged = timestamp;
 }
 
-enum how { SYNC_APPEND, ASYNC_APPEND, SLOW_APPEND, FAILING_APPEND };
+enum how { SYNC_APPEND, ASYNC_APPEND, SLOW_APPEND, OWNED_APPEND, FAILING_APPEND };
 
 static struct data_mover_sync *sync_mover;
 
@@ -81,10 +92,18 @@ static struct vdm *sync_vdm(void)
 	return data_mover_sync_get_vdm(sync_mover);
 }
 
+static struct vdm *mover_of(struct machine *machine, enum how how)
+{
+	return how == ASYNC_APPEND   ? sync_vdm()
+	       : how == SLOW_APPEND  ? &machine->slow.vdm
+	       : how == OWNED_APPEND ? &machine->owned.vdm
+				     : &machine->failing.vdm;
+}
+
 /* Movers read it later: what an entry with a timestamp holds never changes, so one place for each is enough. */
 static const unsigned char *lasting_bytes(uint64_t timestamp, uint32_t bytes)
 {
-	static unsigned char places[KNOWN_ENTRIES_MAX + 1][LARGE_BYTES];
+	static unsigned char places[KNOWN_ENTRIES_MAX + 1][PIECES_BYTES];
 
 	entry_bytes(timestamp, bytes, places[timestamp]);
 	return places[timestamp];
@@ -115,11 +134,7 @@ static enum outcome append(struct machine *machine, int region, uint32_t bytes, 
 	if (how == SYNC_APPEND)
 		err = pmemstream_append(stream, where, NULL, data, bytes, &entry);
 	else
-		err = pmemstream_async_append(stream,
-					      how == ASYNC_APPEND  ? sync_vdm()
-					      : how == SLOW_APPEND ? &machine->slow.vdm
-								   : &machine->failing.vdm,
-					      where, NULL, data, bytes, &entry);
+		err = pmemstream_async_append(stream, mover_of(machine, how), where, NULL, data, bytes, &entry);
 	if (err) {
 		enum outcome outcome = refused(machine);
 		/* Its timestamp was taken, or not: only a failed sync leaves that open. */
@@ -133,6 +148,60 @@ static enum outcome append(struct machine *machine, int region, uint32_t bytes, 
 		       FAILED;
 	if (how == SYNC_APPEND)
 		acknowledge(machine, timestamp);
+	return DONE;
+}
+
+static enum outcome append_pieces(struct machine *machine, int region)
+{
+	struct known *known = &machine->known;
+
+	if (region < 0 || known->submitted == KNOWN_ENTRIES_MAX)
+		return SKIPPED;
+	uint64_t timestamp = known->submitted + 1;
+	unsigned char data[PIECES_BYTES];
+	struct iovec pieces[2] = {{data, 100}, {data + 100, PIECES_BYTES - 100}};
+
+	entry_bytes(timestamp, PIECES_BYTES, data);
+	submit(machine, region, PIECES_BYTES, false);
+	if (pmemstream_appendv(machine->stream, (struct pmemstream_region){.offset = known->regions[region].off}, NULL,
+			       pieces, 2, NULL)) {
+		enum outcome outcome = refused(machine);
+		if (outcome != DONE || atomic_load(&machine->stream->next) <= timestamp)
+			known->submitted--;
+		return outcome;
+	}
+	acknowledge(machine, timestamp);
+	return DONE;
+}
+
+static enum outcome commit_batch(struct machine *machine, int first, int newest, unsigned count)
+{
+	struct known *known = &machine->known;
+	unsigned char data[SMALL_BYTES];
+	struct pmemstream_batch *batch;
+
+	if (first < 0 || known->submitted + count > KNOWN_ENTRIES_MAX || count > machine->stream->window / 2)
+		return SKIPPED;
+	if (pmemstream_batch_begin(machine->stream, &batch))
+		return FAILED;
+	uint64_t before = known->submitted;
+	for (unsigned i = 0; i < count; i++) {
+		int region = i % 2 && newest >= 0 ? newest : first;
+		entry_bytes(before + i + 1, SMALL_BYTES, data);
+		if (pmemstream_batch_add(batch, (struct pmemstream_region){.offset = known->regions[region].off}, NULL,
+					 data, SMALL_BYTES))
+			return FAILED;
+		submit(machine, region, SMALL_BYTES, false);
+		known->entries[known->submitted - 1].more = i + 1 < count;
+	}
+	if (pmemstream_batch_commit(&batch, NULL)) {
+		enum outcome outcome = refused(machine);
+		pmemstream_batch_abort(&batch);
+		if (outcome != DONE || atomic_load(&machine->stream->next) <= before + 1)
+			known->submitted = before;
+		return outcome;
+	}
+	acknowledge(machine, known->submitted);
 	return DONE;
 }
 
@@ -165,7 +234,7 @@ static enum outcome publish(struct machine *machine, int region, uint32_t bytes,
 	return DONE;
 }
 
-static enum outcome reserve(struct machine *machine, int region)
+static enum outcome reserve(struct machine *machine, int region, bool cancel)
 {
 	struct pmemstream_entry entry;
 	void *data;
@@ -177,7 +246,7 @@ static enum outcome reserve(struct machine *machine, int region)
 		return refused(machine);
 	cut_allow_direct(machine->cut, data, SMALL_BYTES);
 	entry_bytes(machine->known.submitted + 1, SMALL_BYTES, data);
-	return DONE;
+	return cancel && pmemstream_cancel(machine->stream, where, NULL, entry) ? FAILED : DONE;
 }
 
 static enum outcome wait_for(struct machine *machine, bool persisted)
@@ -198,7 +267,7 @@ static enum outcome wait_for(struct machine *machine, bool persisted)
 	return DONE;
 }
 
-static enum outcome allocate(struct machine *machine)
+static enum outcome allocate(struct machine *machine, bool large)
 {
 	struct known *known = &machine->known;
 	struct pmemstream_region region;
@@ -206,8 +275,11 @@ static enum outcome allocate(struct machine *machine)
 	if (known->region_count == KNOWN_REGIONS_MAX)
 		return SKIPPED;
 	struct known_region *made = &known->regions[known->region_count++];
-	*made = (struct known_region){.bytes = REGION_BYTES, .state = REGION_ALLOCATING};
-	if (pmemstream_region_allocate(machine->stream, REGION_BYTES, &region)) {
+	*made = (struct known_region){.bytes = large ? LARGE_REGION_BYTES : REGION_BYTES, .state = REGION_ALLOCATING};
+	char label[24] = "";
+	if (large)
+		snprintf(label, sizeof(label), "region %u", known->region_count);
+	if (pmemstream_region_allocate_labeled(machine->stream, made->bytes, label, &region)) {
 		enum outcome outcome = refused(machine);
 		if (outcome != DONE)
 			known->region_count--;
@@ -237,6 +309,63 @@ static enum outcome free_region(struct machine *machine, int index)
 			break;
 		}
 	return DONE;
+}
+
+struct beside {
+	struct machine *machine;
+	int region;
+	bool batch;
+	enum outcome outcome;
+};
+
+static void *run_beside(void *context)
+{
+	struct beside *beside = context;
+
+	beside->outcome = beside->batch ? commit_batch(beside->machine, beside->region, -1, 2)
+					: append(beside->machine, beside->region, SMALL_BYTES, SYNC_APPEND);
+	return NULL;
+}
+
+static bool is_waited_for(struct pmemstream *stream)
+{
+	return atomic_load(&stream->progress.waiters) != 0;
+}
+
+/*
+ * Another thread fences its own entry behind one that is still being copied, and sleeps; this thread finishes the copy
+ * and fences for that alone. The watch is off meanwhile: it would hold this thread up until the other one wakes and
+ * fences again, which would hide that the first of its fences is missing.
+ */
+static enum outcome append_beside(struct machine *machine, int region, bool batch)
+{
+	struct beside beside = {.machine = machine, .region = region, .batch = batch};
+	pthread_t thread;
+
+	if (machine->failing_sync || machine->stream->window < 8 ||
+	    append(machine, region, SMALL_BYTES, OWNED_APPEND) == SKIPPED)
+		return SKIPPED;
+	uint64_t first = machine->known.submitted;
+	cut_watch(machine->cut, NULL);
+	/* BYTE: who finds an entry copied has seen its stores, and may be the one whose fence counts for them. */
+	if (machine->config->granularity == MEDIUM_BYTE)
+		cut_set_seen_stores(machine->cut, true);
+	if (pthread_create(&thread, NULL, run_beside, &beside))
+		abort();
+	/* It comes back at once where it found no room. */
+	bool joined = false;
+	while (!is_waited_for(machine->stream) && !joined) {
+		joined = !pthread_tryjoin_np(thread, NULL);
+		sched_yield();
+	}
+	while (persist_try(machine->stream, first) == 0)
+		sched_yield();
+	if (!joined)
+		pthread_join(thread, NULL);
+	cut_set_seen_stores(machine->cut, false);
+	if (machine->watch)
+		cut_watch(machine->cut, machine->watch);
+	return beside.outcome == FAILED || wait_for(machine, true) == FAILED ? FAILED : DONE;
 }
 
 /* An opening whose sync was made to fail is tried again, as a caller would. */
@@ -342,13 +471,21 @@ static enum outcome change(struct machine *machine, char operation)
 	case 'q':
 		return publish(machine, region, SMALL_BYTES, false);
 	case 'x':
-		return reserve(machine, region);
+	case 'y':
+		return reserve(machine, region, operation == 'y');
+	case 't':
+		return append_beside(machine, region, newest);
+	case 'g':
+		return append_pieces(machine, region);
+	case 'b':
+		return commit_batch(machine, region_of(&machine->known, false), region_of(&machine->known, true),
+				    newest ? BATCH_MAX : 2);
 	case 'w':
 		return wait_for(machine, true);
 	case 'v':
 		return wait_for(machine, false);
 	case 'n':
-		return allocate(machine);
+		return allocate(machine, newest);
 	case 'f':
 		return free_region(machine, region);
 	case 'e':
