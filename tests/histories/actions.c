@@ -12,8 +12,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 
-enum { POLLS_MAX = 64 };
+enum { POLLS_MAX = 64, WINDOW_MAX = 16 };
 
 void action_note_promises(struct history *history)
 {
@@ -23,6 +24,8 @@ void action_note_promises(struct history *history)
 	if (persisted > shadow->count)
 		history_violation(history, "persisted is %zu, but only %zu timestamps were given out",
 				  (size_t)persisted, (size_t)shadow->count);
+	else if (persisted && shadow_at(shadow, persisted)->more)
+		history_violation(history, "persisted is %zu, inside a batch", (size_t)persisted);
 	while (shadow->acknowledged < persisted && !history_failed(history)) {
 		struct shadow_entry *entry = shadow_at(shadow, ++shadow->acknowledged);
 		/* In this process its copy failed: from now on it can only be that. */
@@ -42,10 +45,10 @@ static void unexpected(struct history *history, const char *what)
 	history_violation(history, "%s: errno %d: %s", what, errno, pmemstream_errormsg());
 }
 
-/* The last submitted entry was not stored, if the stream did not count it. */
+/* What was submitted last was not stored, if the stream did not count it. */
 static void withdraw_if_refused(struct history *history)
 {
-	if (history->stream->next == history->shadow.count)
+	while (history->shadow.count >= history->stream->next)
 		shadow_withdraw(&history->shadow);
 }
 
@@ -135,15 +138,16 @@ static struct pmemstream_region region_of(const struct history *history, const s
 	return (struct pmemstream_region){.offset = history->shadow.regions[entry->region].off};
 }
 
-static void check_place(struct history *history, const struct shadow_entry *entry, struct pmemstream_entry place)
+static void check_place(struct history *history, uint64_t timestamp, struct pmemstream_entry place)
 {
+	const struct shadow_entry *entry = shadow_at(&history->shadow, timestamp);
+
 	if (place.offset != entry->off)
 		history_violation(history, "an entry was put to %zu, not to %zu", (size_t)place.offset,
 				  (size_t)entry->off);
-	else if (pmemstream_entry_timestamp(history->stream, place) != history->shadow.count)
+	else if (pmemstream_entry_timestamp(history->stream, place) != timestamp)
 		history_violation(history, "the entry at %zu got timestamp %zu, not %zu", (size_t)place.offset,
-				  (size_t)pmemstream_entry_timestamp(history->stream, place),
-				  (size_t)history->shadow.count);
+				  (size_t)pmemstream_entry_timestamp(history->stream, place), (size_t)timestamp);
 }
 
 static void check_durable(struct history *history, const char *what)
@@ -151,6 +155,21 @@ static void check_durable(struct history *history, const char *what)
 	if (stream_persisted(history->stream) < history->shadow.count)
 		history_violation(history, "%s returned, but persisted is %zu, not %zu", what,
 				  (size_t)stream_persisted(history->stream), (size_t)history->shadow.count);
+}
+
+/* In one piece or in two. */
+static int append(struct history *history, const struct shadow_entry *entry, struct pmemstream_entry *place)
+{
+	struct pmemstream_region region = region_of(history, entry);
+
+	if (!random_one_in(&history->random, 4))
+		return pmemstream_append(history->stream, region, NULL, entry->data, entry->size, place);
+	uint32_t first = random_below(&history->random, entry->size + 1);
+	struct iovec parts[] = {
+		{.iov_base = (void *)(uintptr_t)entry->data, .iov_len = first},
+		{.iov_base = (void *)(uintptr_t)(entry->data + first), .iov_len = entry->size - first},
+	};
+	return pmemstream_appendv(history->stream, region, NULL, parts, 2, place);
 }
 
 static void act_append(struct history *history)
@@ -163,12 +182,12 @@ static void act_append(struct history *history)
 	history_trace(history, "append %zu: %u bytes to the region at %zu, at %zu", (size_t)history->shadow.count,
 		      entry->size, (size_t)region_of(history, entry).offset, (size_t)entry->off);
 	history->mover.hurry = history->granularity == MEDIUM_PAGE || random_one_in(&history->random, 2);
-	int err = pmemstream_append(history->stream, region_of(history, entry), NULL, entry->data, entry->size, &place);
+	int err = append(history, entry, &place);
 	history->mover.hurry = false;
 	if (history->machine.dead)
 		return;
 	if (!err) {
-		check_place(history, entry, place);
+		check_place(history, history->shadow.count, place);
 		check_durable(history, "append");
 	} else if (is_excused(history)) {
 		withdraw_if_refused(history);
@@ -199,11 +218,72 @@ static void act_async(struct history *history, bool own)
 	if (history->machine.dead)
 		return;
 	if (!err)
-		check_place(history, entry, place);
+		check_place(history, history->shadow.count, place);
 	else if (is_excused(history))
 		withdraw_if_refused(history);
 	else
 		unexpected(history, "async append");
+}
+
+static struct pmemstream_batch *gather(struct history *history, uint64_t count)
+{
+	struct pmemstream_batch *batch = NULL;
+
+	if (pmemstream_batch_begin(history->stream, &batch)) {
+		if (!is_excused(history))
+			unexpected(history, "batch_begin");
+		return NULL;
+	}
+	for (uint64_t i = 0; i < count; i++) {
+		struct shadow_entry *entry = submit_somewhere(history);
+		if (!entry)
+			break;
+		history_trace(history, "batch: %zu: %u bytes to the region at %zu, at %zu",
+			      (size_t)history->shadow.count, entry->size, (size_t)region_of(history, entry).offset,
+			      (size_t)entry->off);
+		if (pmemstream_batch_add(batch, region_of(history, entry), NULL, entry->data, entry->size))
+			unexpected(history, "batch_add");
+	}
+	return batch;
+}
+
+static void act_batch(struct history *history)
+{
+	struct shadow *shadow = &history->shadow;
+	struct pmemstream_entry places[WINDOW_MAX / 2];
+	uint64_t before = shadow->count;
+	struct pmemstream_batch *batch =
+		gather(history, 1 + random_below(&history->random, history->options.window / 2));
+
+	if (!batch)
+		return;
+	if (random_one_in(&history->random, 8)) {
+		history_trace(history, "abort the batch");
+		pmemstream_batch_abort(&batch);
+		withdraw_if_refused(history);
+		return;
+	}
+	for (uint64_t t = before + 1; t < shadow->count; t++)
+		shadow_at(shadow, t)->more = true;
+	history_trace(history, "commit the batch");
+	history->mover.hurry = history->granularity == MEDIUM_PAGE || random_one_in(&history->random, 2);
+	int err = pmemstream_batch_commit(&batch, places);
+	int reason = errno;
+	history->mover.hurry = false;
+	pmemstream_batch_abort(&batch);
+	errno = reason;
+	if (history->machine.dead)
+		return;
+	if (err && !is_excused(history))
+		unexpected(history, "batch_commit");
+	if (err) {
+		withdraw_if_refused(history);
+		return;
+	}
+	for (uint64_t t = before + 1; t <= shadow->count; t++)
+		check_place(history, t, places[t - before - 1]);
+	if (shadow->count > before)
+		check_durable(history, "batch_commit");
 }
 
 static void act_wait(struct history *history)
@@ -271,6 +351,19 @@ static void act_reserve(struct history *history)
 	region->reserved_bytes = size;
 }
 
+static void cancel(struct history *history, struct shadow_region *region)
+{
+	struct pmemstream_entry place = {.offset = region->tail_off};
+
+	history_trace(history, "cancel the reservation at %zu", (size_t)place.offset);
+	if (pmemstream_cancel(history->stream, (struct pmemstream_region){.offset = region->off}, NULL, place)) {
+		if (!is_excused(history))
+			unexpected(history, "cancel");
+		return;
+	}
+	region->reserved = false;
+}
+
 static void act_publish(struct history *history)
 {
 	struct shadow *shadow = &history->shadow;
@@ -279,6 +372,10 @@ static void act_publish(struct history *history)
 	if (index < 0)
 		return;
 	struct shadow_region *region = &shadow->regions[index];
+	if (random_one_in(&history->random, 4)) {
+		cancel(history, region);
+		return;
+	}
 	uint32_t size = region->reserved_bytes;
 	if (random_one_in(&history->random, 4))
 		size = random_below(&history->random, size + 1);
@@ -302,7 +399,7 @@ static void act_publish(struct history *history)
 		withdraw_if_refused(history);
 		return;
 	}
-	check_place(history, entry, place);
+	check_place(history, history->shadow.count, place);
 	if (!async)
 		check_durable(history, "publish");
 }
@@ -482,6 +579,9 @@ void action_take(struct history *history)
 		break;
 	case ACT_MOVE:
 		act_async(history, true);
+		break;
+	case ACT_BATCH:
+		act_batch(history);
 		break;
 	case ACT_WAIT:
 		act_wait(history);

@@ -106,7 +106,7 @@ void damage_opened(struct history *history)
 {
 	struct shadow *shadow = &history->shadow;
 	uint64_t kept = pmemstream_committed_timestamp(history->stream);
-	uint64_t damaged = history->damage.timestamp;
+	uint64_t damaged = history->damage.timestamp, first = damaged;
 
 	if (kept >= damaged) {
 		/* check.c asks for the report at the entry's place. */
@@ -114,6 +114,9 @@ void damage_opened(struct history *history)
 		history->ended = true;
 		return;
 	}
+	/* Nothing is shown of a batch that is not whole. */
+	while (first > 1 && shadow_at(shadow, first - 1)->more)
+		first--;
 	if (history->damage.vouched)
 		history_violation(history,
 				  "timestamp %zu was damaged and is gone without a word, though it was vouched for",
@@ -123,11 +126,11 @@ void damage_opened(struct history *history)
 				  "timestamp %zu was damaged, and everything behind %zu of %zu is gone: more than "
 				  "a window",
 				  (size_t)damaged, (size_t)kept, (size_t)shadow->acknowledged);
-	else if (kept + 1 < damaged)
+	else if (kept + 1 < first)
 		history_violation(history, "timestamp %zu was damaged, and the stream ends at %zu already",
 				  (size_t)damaged, (size_t)kept);
 	history_trace(history, "nobody can tell that timestamp %zu was there", (size_t)damaged);
 	history->statistics.damages_excepted++;
-	shadow->acknowledged = damaged - 1;
+	shadow->acknowledged = first - 1;
 	history->damage.timestamp = 0;
 }

@@ -85,7 +85,7 @@ static void choose_habits(struct history *history, uint64_t seed)
 	random_next(random);
 	history->options = (struct stream_options){.block_size = 64, .reservation_ns = 1, .salt = 0x5eed};
 	history->options.alignment = random_one_in(random, 3) ? 64 : 8;
-	history->options.window = random_one_in(random, 2) ? 4 : 8;
+	history->options.window = 4U << random_below(random, 3);
 	history->options.round_bytes = random_one_in(random, 2) ? 1 << 20 : 32U << random_below(random, 5);
 	history->weight_sum = 0;
 	for (unsigned i = 0; i < ACT_COUNT; i++)
