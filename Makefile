@@ -21,10 +21,11 @@ all: ## build the libraries into build/release (installs nothing; names Debian p
 deps: ## install the Debian packages that building, running and checking need
 	@scripts/deps.sh install check
 
-run: ## install what building needs, build, and run the example of chained copies
+run: ## install what building needs, build, and keep this machine's logs in a stream that is killed half-way
 	@scripts/deps.sh install run
 	@scripts/build.sh release
-	@build/release/examples/example_chained_copies
+	@mkdir -p build/run
+	@build/release/examples/example_journal build/run/journal.stream
 
 check: ## install what is missing, build with gcc and clang, run every test (STAGES='gcc docs': only those)
 	@scripts/deps.sh install check

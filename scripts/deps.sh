@@ -8,7 +8,7 @@
 # PURPOSE is build, run, check or bench; run and check include build, bench includes run.
 set -eu
 
-build="gcc libc6-dev pkg-config meson ninja-build python3 libpmem2-dev libisal-dev pandoc"
+build="gcc libc6-dev pkg-config meson ninja-build python3 libpmem2-dev libisal-dev zlib1g-dev pandoc"
 run=""
 check="g++ clang cmake clang-format-14 libclang-rt-14-dev libcmocka-dev libpmemlog-dev pmdk-tools valgrind strace binutils
 	shellcheck"
