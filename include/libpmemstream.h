@@ -437,6 +437,15 @@ int pmemstream_series_retain(struct pmemstream_series *series);
 int pmemstream_series_list(struct pmemstream *stream, const char *name, struct pmemstream_region *regions,
 			   size_t *count);
 
+/*
+ * A descriptor (eventfd(2), not blocking, close-on-exec) that becomes readable when the stream may have something new,
+ * for event loops: when it is readable, read its 8 bytes, then iterate to the end, then poll again. It may be readable
+ * for nothing. The same one at each call; the stream's, which closes it in pmemstream_delete. In a read-only stream the
+ * first call starts a helper thread, the only one that this library ever starts. The descriptor, or -1 with EINVAL,
+ * EMFILE, ENFILE, ENOMEM, EAGAIN. Cost: from then on a system call with each append.
+ */
+int pmemstream_eventfd(struct pmemstream *stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -13,6 +13,7 @@
 #include "stream/allocator.h"
 #include "stream/checkpoint.h"
 #include "stream/create.h"
+#include "stream/event.h"
 #include "stream/mover.h"
 #include "stream/path.h"
 #include "stream/persist.h"
@@ -222,6 +223,7 @@ static struct pmemstream *new_stream(const struct stream_options *options)
 		return NULL;
 	}
 	extents_init(&stream->extents);
+	stream->event_fd = -1;
 	pthread_mutex_init(&stream->admin, NULL);
 	pthread_mutex_init(&stream->rare, NULL);
 	return stream;
@@ -311,6 +313,7 @@ EXPORT void pmemstream_delete(struct pmemstream **stream)
 
 	if (!stream || !*stream)
 		return;
+	event_close(*stream);
 	/* Who sleeps in a call wakes up with ECANCELED and leaves. */
 	atomic_store(&(*stream)->closing, true);
 	while (atomic_load(&(*stream)->progress.waiters)) {

@@ -15,6 +15,7 @@
 #include <libminiasync.h>
 #include <linux/membarrier.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -148,6 +149,9 @@ void progress_wake(struct pmemstream *stream)
 	pthread_cond_broadcast(&progress->happened);
 	round.left = progress->wakers;
 	progress->wakers = NULL;
+	int event_fd = atomic_load_explicit(&stream->event_fd, memory_order_relaxed);
+	if (event_fd >= 0)
+		eventfd_write(event_fd, 1); /* where the counter is full it is readable anyway */
 	round.next = progress->wake_rounds;
 	progress->wake_rounds = &round;
 	while (round.left) {

@@ -107,11 +107,13 @@ struct pmemstream {
 	uint64_t arena_off, alignment, window, round_bytes, reservation_ns;
 	uint64_t opened_at; /* the last timestamp that was there at opening */
 	uint32_t epoch;
-	bool lines;                /* durable by flush and fence, not by sync */
-	bool writable;             /* else every change is EROFS */
-	bool damaged;              /* read-only look at a damaged stream */
-	bool published;            /* tells other processes how far it is (area.h) */
-	struct file *file;         /* where the stream was opened by path */
+	bool lines;           /* durable by flush and fence, not by sync */
+	bool writable;        /* else every change is EROFS */
+	bool damaged;         /* read-only look at a damaged stream */
+	bool published;       /* tells other processes how far it is (area.h) */
+	struct file *file;    /* where the stream was opened by path */
+	_Atomic int event_fd; /* event.c; -1: none */
+	struct event *event;
 	struct follower *follower; /* reads a stream that another process may write (follow.c) */
 	struct window_slot *slots;
 	struct operation *_Atomic operations; /* one for each slot, made at the first use of a data mover */

@@ -8,12 +8,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -353,6 +356,51 @@ static void the_death_of_a_reader_disturbs_no_writer(void **state)
 	unlink(path);
 }
 
+static bool readable(int fd)
+{
+	struct pollfd descriptor = {.fd = fd, .events = POLLIN};
+	eventfd_t events;
+
+	/* 20 s are for a machine that is busy; an event takes microseconds. */
+	return poll(&descriptor, 1, 20000) == 1 && !eventfd_read(fd, &events);
+}
+
+static void an_event_loop_hears_of_new_entries_here_and_in_another_process(void **state)
+{
+	(void)state;
+	struct child writer;
+	struct pmemstream *stream;
+	struct pmemstream_region region;
+
+	new_path();
+	start(&writer);
+	tell(&writer, "ca");
+	assert_int_equal(pmemstream_open(&stream, path, &reading), 0);
+	int fd = pmemstream_eventfd(stream);
+	assert_true(fd >= 0);
+	assert_int_equal(pmemstream_eventfd(stream), fd);
+	for (uint64_t t = 2; t < 12; t++) {
+		tell(&writer, "a");
+		while (count(stream, "first") < t)
+			assert_true(readable(fd));
+	}
+	pmemstream_delete(&stream);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	tell(&writer, "d");
+	stop(&writer, 0);
+
+	assert_int_equal(pmemstream_open(&stream, path, NULL), 0);
+	fd = pmemstream_eventfd(stream);
+	assert_true(fd >= 0);
+	assert_int_equal(pmemstream_region_find(stream, "first", &region), 0);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(pmemstream_append(stream, region, NULL, &i, sizeof(i), NULL), 0);
+		assert_true(readable(fd));
+	}
+	pmemstream_delete(&stream);
+	unlink(path);
+}
+
 static void a_lock_ends_with_its_process_though_a_child_lives_on(void **state)
 {
 	(void)state;
@@ -393,6 +441,7 @@ int main(void)
 		cmocka_unit_test(a_killed_writer_is_noticed_and_its_successor_followed),
 		cmocka_unit_test(a_reader_may_come_first_and_changes_nothing),
 		cmocka_unit_test(the_death_of_a_reader_disturbs_no_writer),
+		cmocka_unit_test(an_event_loop_hears_of_new_entries_here_and_in_another_process),
 		cmocka_unit_test(a_lock_ends_with_its_process_though_a_child_lives_on),
 	};
 
