@@ -170,9 +170,8 @@ static int recover(struct pmemstream *stream, const struct stream_options *optio
 	if (!err) {
 		err = recover_scan(&recovery);
 		if (err && errno == EBADMSG && !stream->writable && !options->live) {
-			recover_everything(&recovery);
+			err = recover_everything(&recovery);
 			stream->damaged = true;
-			err = 0;
 		}
 	}
 	if (!err && stream->writable)

@@ -12,6 +12,7 @@ struct found_region {
 	struct region *region;
 	struct format_region_slot slot; /* in use */
 	bool torn;                      /* the other one does not check */
+	uint64_t last_timestamp;        /* found behind the slot, in a damaged stream */
 	uint64_t scan_end_off;          /* where the chain of trustworthy headers ended */
 };
 
@@ -55,8 +56,9 @@ int recover_damage(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 /* recover_scan.c: finds and chooses the entries behind the slots. 0; or -1 with EBADMSG: damage, or with ENOMEM. */
 int recover_scan(struct recovery *recovery);
-/* For a read-only look at a damaged stream: every region ends behind the last valid entry that can be found. */
-void recover_everything(struct recovery *recovery);
+/* For a read-only look at a damaged stream: every region ends behind the last valid entry that can be found, or a
+ * little further where something that is missing may have followed. 0, or -1 with ENOMEM. */
+int recover_everything(struct recovery *recovery);
 
 /* recover_write.c: makes durable what was kept, applies the record, raises the epoch. 0, or -1 with EIO, EOVERFLOW. */
 int recover_write(struct recovery *recovery);

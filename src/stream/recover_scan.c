@@ -278,28 +278,85 @@ int recover_scan(struct recovery *recovery)
 	return 0;
 }
 
-void recover_everything(struct recovery *recovery)
+/* All that is valid behind the slots, whatever its timestamp and wherever it stands. */
+static int gather_everything(struct recovery *recovery)
 {
 	uint64_t alignment = recovery->stream->alignment;
-	uint64_t highest = recovery->slot.persisted;
 
+	recovery->candidate_count = 0;
 	for (size_t i = 0; i < recovery->region_count; i++) {
 		struct reader reader = reader_of(recovery, i);
 		uint64_t off = reader.region->off + recovery->regions[i].slot.tail_off;
 		struct format_entry entry;
 		while (off < reader.end_off) {
-			if (!read_header(&reader, off, &entry) || entry.epoch > recovery->slot.epoch ||
-			    !data_check(&reader, off, &entry)) {
+			if (!read_header(&reader, off, &entry) || !data_check(&reader, off, &entry)) {
 				if (off >= reader.region->limit_off)
 					break;
 				off += alignment;
 				continue;
 			}
+			note_watermark(recovery, off, &entry);
+			if (add_candidate(recovery, i, off, &entry))
+				return -1;
 			off += format_entry_space(entry.size, alignment);
-			reader.region->tail_off = off;
-			if (entry.timestamp > highest)
-				highest = entry.timestamp;
 		}
 	}
-	recovery->kept = highest;
+	return 0;
+}
+
+/* Takes those that the rules of the run allow, gaps aside; gives the highest timestamp that is in a gap, or 0. */
+static uint64_t choose_with_gaps(struct recovery *recovery)
+{
+	struct candidate *candidates = recovery->candidates;
+	uint64_t last = recovery->slot.persisted, gap = 0;
+	uint32_t epoch = 0;
+
+	if (recovery->candidate_count)
+		qsort(candidates, recovery->candidate_count, sizeof(*candidates), compare_candidates);
+	recovery->run_count = 0;
+	for (size_t i = 0; i < recovery->candidate_count; i++) {
+		struct candidate entry = candidates[i];
+		bool again = recovery->run_count && candidates[recovery->run_count - 1].timestamp == entry.timestamp;
+		bool dropped = entry.timestamp > recovery->slot.kept && entry.epoch < recovery->slot.epoch;
+		if (again || dropped || entry.epoch < epoch)
+			continue;
+		if (entry.timestamp > last + 1)
+			gap = entry.timestamp - 1;
+		if (entry.timestamp > last)
+			last = entry.timestamp;
+		epoch = entry.epoch;
+		candidates[recovery->run_count++] = entry;
+	}
+	recovery->kept = last;
+	if (recovery->slot.kept > last || recovery->watermark > last)
+		gap = recovery->slot.kept > recovery->watermark ? recovery->slot.kept : recovery->watermark;
+	return gap;
+}
+
+int recover_everything(struct recovery *recovery)
+{
+	struct pmemstream *stream = recovery->stream;
+
+	if (gather_everything(recovery))
+		return -1;
+	uint64_t gap = choose_with_gaps(recovery);
+	set_tails(recovery);
+	for (size_t i = 0; i < recovery->region_count; i++)
+		recovery->regions[i].last_timestamp = 0;
+	for (size_t i = 0; i < recovery->run_count; i++) {
+		const struct candidate *entry = &recovery->candidates[i];
+		recovery->regions[entry->region].last_timestamp = entry->timestamp;
+		/* An entry of a later epoch shows that it is the stream slot which is lost. */
+		if (entry->epoch > stream->epoch)
+			stream->epoch = entry->epoch;
+	}
+	/* What is missing may have been the end of any region that ends in front of it: readers are to stop there and
+	 * be told, so the place counts as part of the region. */
+	for (size_t i = 0; i < recovery->region_count; i++) {
+		struct region *region = recovery->regions[i].region;
+		if (recovery->regions[i].last_timestamp < gap &&
+		    region->end_off - region->tail_off >= format_entry_space(0, stream->alignment))
+			region->tail_off += stream->alignment;
+	}
+	return 0;
 }
