@@ -3,6 +3,7 @@
 PREFIX ?= /usr/local
 LIBDIR ?= $(if $(filter /usr,$(PREFIX)),lib/$(shell gcc -print-multiarch),lib)
 DESTDIR ?=
+PMEMLOG ?= auto
 
 # A build depends on this tree and on Debian's packages: their programs come first, whatever PATH says, and nothing from
 # outside steers where compilers and Python look. (The loader's variables stay: fakeroot make install needs them.)
@@ -12,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 check = python3 scripts/check.py
 
-.PHONY: all help deps run check histories crash-long install uninstall asan tsan valgrind bench fmt fmt-check clean
+.PHONY: all help deps run check histories crash-long install uninstall asan tsan valgrind bench fuzz fmt fmt-check clean
 
 all: ## build the libraries into build/release (installs nothing; names Debian packages that are missing)
 	@scripts/deps.sh need build
@@ -33,12 +34,12 @@ check: ## install what is missing, build with gcc and clang, run every test (STA
 
 install: ## install below DESTDIR and PREFIX (default /usr/local); what is not built yet is built first
 	@scripts/deps.sh need build
-	@scripts/build.sh release '-Dprefix=$(PREFIX)' '-Dlibdir=$(LIBDIR)'
+	@scripts/build.sh release '-Dprefix=$(PREFIX)' '-Dlibdir=$(LIBDIR)' '-Dpmemlog=$(PMEMLOG)'
 	@python3 scripts/install.py install '$(DESTDIR)'
 
 uninstall: ## remove what install put below the same DESTDIR and PREFIX
 	@scripts/deps.sh need build
-	@scripts/build.sh release '-Dprefix=$(PREFIX)' '-Dlibdir=$(LIBDIR)'
+	@scripts/build.sh release '-Dprefix=$(PREFIX)' '-Dlibdir=$(LIBDIR)' '-Dpmemlog=$(PMEMLOG)'
 	@python3 scripts/install.py uninstall '$(DESTDIR)'
 
 asan: ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -64,6 +65,12 @@ crash-long: ## random scripts of the stream, every moment cut, SECONDS=60 from S
 	@scripts/deps.sh install check
 	@scripts/build.sh release
 	@build/release/tests/crash/test_crash_random --seed $(SEED) --seconds $(SECONDS)
+
+FUZZ ?= 200000
+fuzz: ## FUZZ=200000 mutated log pools and pool set files against the libraries built with AddressSanitizer
+	@scripts/deps.sh install check
+	@scripts/build.sh asan
+	@build/asan/tests/logpool/fuzz_logpool $(FUZZ) $(SEED)
 
 bench: ## install what is missing, run the programs of bench/, keep their tables in build/bench
 	@scripts/deps.sh install bench

@@ -1,11 +1,12 @@
 /*
- * pmemlog.c: what an append costs with one libpmemlog, in a process of its own. bench/pmemlog.py runs it for ours and
- * for the original in turn and compares.
+ * pmemlog.c: appends per second of our libpmemlog and of PMDK's, side by side.
  *
- *   bench_pmemlog LIBRARY FILE SIZE THREADS MILLISECONDS
+ *   bench_pmemlog                                          the table: medium, threads, bytes, ours, original, ratio
+ *   bench_pmemlog LIBRARY FILE SIZE THREADS MILLISECONDS   one measurement
  *
- * Creates a pool at FILE, lets THREADS threads append SIZE bytes until the time is over (rewinding when it is full),
- * checks that tell agrees, removes the file, and prints appends per second and which library was mapped.
+ * Each measurement is a process of its own that loads one library, makes a pool, and lets threads append until the time
+ * is over, rewinding when it is full. The two take turns, and the medians of several turns count. Media: "lines", a
+ * file in memory that both are told to treat as persistent memory; "pages", a file in the current folder, with msync.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,7 +21,7 @@
 
 #include <libpmemlog.h>
 
-enum { POOL_BYTES = 64 << 20, THREADS_MAX = 64 };
+enum { POOL_BYTES = 16 << 20, THREADS_MAX = 64, TURNS = 9, TURN_MS = 120 };
 
 static PMEMlogpool *(*create_fn)(const char *, size_t, mode_t);
 static void (*close_fn)(PMEMlogpool *);
@@ -30,6 +31,7 @@ static void (*rewind_fn)(PMEMlogpool *);
 static PMEMlogpool *pool;
 static size_t append_bytes;
 static _Atomic int stop;
+static char self[4096];
 
 struct worker {
 	pthread_t thread;
@@ -80,10 +82,8 @@ static double now_s(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-int main(int argc, char **argv)
+static int measure(char **argv)
 {
-	if (argc != 6)
-		fail("usage", "bench_pmemlog LIBRARY FILE SIZE THREADS MILLISECONDS");
 	void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
 	if (!library)
 		fail("dlopen", dlerror());
@@ -101,9 +101,9 @@ int main(int argc, char **argv)
 	if (!pool)
 		fail(argv[2], strerror(errno));
 	/* Once through, so that no page is touched for the first time while the clock runs. */
-	char page[4096] = {0};
-	for (size_t i = 0; i < POOL_BYTES / sizeof(page) - 2 && getenv("BENCH_TOUCH"); i++)
-		append_fn(pool, page, sizeof(page));
+	static char block[1 << 20];
+	while (!append_fn(pool, block, sizeof(block)))
+		continue;
 	rewind_fn(pool);
 
 	static struct worker workers[THREADS_MAX];
@@ -126,5 +126,65 @@ int main(int argc, char **argv)
 	Dl_info info;
 	dladdr((void *)(uintptr_t)append_fn, &info);
 	printf("%.0f %s\n", (double)appends / passed_s, info.dli_fname);
+	return 0;
+}
+
+static double turn(const char *library, const char *environment, const char *path, unsigned size, unsigned threads)
+{
+	char command[8192], loaded[4096];
+	double per_s = 0;
+
+	snprintf(command, sizeof(command), "exec env %s '%s' '%s' '%s' %u %u %d", environment, self, library, path,
+		 size, threads, TURN_MS);
+	FILE *output = popen(command, "r");
+	if (!output || fscanf(output, "%lf %4095s", &per_s, loaded) != 2 || pclose(output) ||
+	    strcmp(loaded, library) != 0)
+		fail(command, "no measurement");
+	return per_s;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double first = *(const double *)a, second = *(const double *)b;
+
+	return (first > second) - (first < second);
+}
+
+static void compare(const char *medium, const char *environment, const char *path, unsigned size, unsigned threads)
+{
+	double ours[TURNS], theirs[TURNS];
+
+	for (int i = 0; i < TURNS; i++) {
+		ours[i] = turn(OURS, environment, path, size, threads);
+		theirs[i] = turn(ORIGINAL, environment, path, size, threads);
+	}
+	qsort(ours, TURNS, sizeof(double), by_size);
+	qsort(theirs, TURNS, sizeof(double), by_size);
+	printf("%s\t%u\t%u\t%.0f\t%.0f\t%.2f\n", medium, threads, size, ours[TURNS / 2], theirs[TURNS / 2],
+	       ours[TURNS / 2] / theirs[TURNS / 2]);
+	fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	static const unsigned sizes[] = {64, 256, 1024, 4096}, threads[] = {1, 2, 4};
+	char memory[64];
+
+	if (argc == 6)
+		return measure(argv);
+	if (argc != 1)
+		fail("usage", "bench_pmemlog [LIBRARY FILE SIZE THREADS MILLISECONDS]");
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+		fail("/proc/self/exe", strerror(errno));
+	if (access(ORIGINAL, R_OK))
+		fail(ORIGINAL, "PMDK's library is not installed (Debian: libpmemlog-dev)");
+	snprintf(memory, sizeof(memory), "/dev/shm/bench_pmemlog.%d", (int)getpid());
+	printf("medium\tthreads\tbytes\tours_per_s\toriginal_per_s\tratio\n");
+	for (size_t t = 0; t < sizeof(threads) / sizeof(threads[0]); t++)
+		for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+			compare("lines", "PMEM_IS_PMEM_FORCE=1", memory, sizes[s], threads[t]);
+	for (size_t t = 0; t < sizeof(threads) / sizeof(threads[0]); t++)
+		for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+			compare("pages", "PMEM_IS_PMEM_FORCE=0", "bench_pmemlog.pool", sizes[s], threads[t]);
 	return 0;
 }

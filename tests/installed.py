@@ -29,10 +29,10 @@ def run(command, folder=ROOT, **environment):
     return f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}" if done.returncode else ""
 
 
-def make(target, root, prefix):
+def make(target, root, prefix, *more):
     """Like a call by hand: what the make around this check was told must not reach it."""
-    clean = ["env", "-u", "MAKEFLAGS", "-u", "MAKEOVERRIDES", "-u", "LIBDIR"]
-    return run([*clean, "make", "--no-print-directory", target, f"DESTDIR={root}", f"PREFIX={prefix}"])
+    clean = ["env", "-u", "MAKEFLAGS", "-u", "MAKEOVERRIDES", "-u", "LIBDIR", "-u", "PMEMLOG"]
+    return run([*clean, "make", "--no-print-directory", target, f"DESTDIR={root}", f"PREFIX={prefix}", *more])
 
 
 def files_below(folder):
@@ -80,12 +80,36 @@ def check_debian_layout():
     triplet = subprocess.run(["gcc", "-print-multiarch"], check=True, capture_output=True, text=True).stdout.strip()
     libraries = root / "usr" / "lib" / triplet
     problems = []
-    for name in (path.stem for path in sorted((ROOT / "tests" / "abi").glob("*.symbols"))):
+    for name in (path.stem for path in sorted((ROOT / "tests" / "abi").glob("*.symbols")) if path.stem != "libpmemlog"):
         pc = libraries / "pkgconfig" / f"{name}.pc"
         if not (libraries / f"{name}.so").exists() or not pc.exists() or "prefix=/usr\n" not in pc.read_text():
             problems.append(f"{name} or its pkg-config file is not in {libraries}, or not for /usr")
     tap.case("PREFIX=/usr puts the libraries where Debian has them", problems)
     tap.case("make uninstall PREFIX=/usr leaves no file", make("uninstall", root, "/usr") or files_below(root))
+
+
+def pmemlog_below(prefix):
+    """"public" or "private": how libpmemlog is installed; a text that is neither if it is half of each."""
+    names = [name for name in files_below(prefix) if "pmemlog" in name]
+    private = [name for name in names if name.startswith("lib/pmemstream/libpmemlog.so")]
+    if names and len(names) == len(private):
+        return "private"
+    wanted = ("include/libpmemlog.h", "/libpmemlog.pc", "/libpmemlog.so.1", "/libpmemlog.7", "/pmemlog_append.3")
+    if not private and all(any(name.endswith(end) for name in names) for end in wanted):
+        return "public"
+    return f"half of it: {names}"
+
+
+def check_pmemlog():
+    """Debian has a libpmemlog of its own below /usr; everywhere else ours is for everybody, unless told otherwise."""
+    for prefix, setting, expected in (("/usr", "auto", "private"), ("/usr", "yes", "public"), ("/usr/local", "no", "private"),
+                                      ("/usr/local", "auto", "public")):
+        root = CHECK / f"pmemlog-{expected}-{setting}"
+        problem = make("install", root, prefix, f"PMEMLOG={setting}")
+        found = problem or pmemlog_below(root / prefix[1:])
+        tap.case(f"PREFIX={prefix} PMEMLOG={setting} installs libpmemlog as {expected}", "" if found == expected else found)
+        tap.case(f"make uninstall PREFIX={prefix} PMEMLOG={setting} leaves no file",
+                 make("uninstall", root, prefix, f"PMEMLOG={setting}") or files_below(root))
 
 
 CMAKE_LISTS = """cmake_minimum_required(VERSION 3.18)
@@ -117,6 +141,7 @@ def main():
     shutil.rmtree(CHECK, ignore_errors=True)
     CHECK.mkdir(parents=True)
     check_debian_layout()
+    check_pmemlog()
     root, prefix = CHECK / "root", CHECK / "root" / "usr" / "local"
     tap.case("make install DESTDIR= works", make("install", root, "/usr/local"))
     headers = [name for name in files_below(ROOT / "include") if name != "meson.build"]

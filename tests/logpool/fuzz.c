@@ -70,7 +70,8 @@ static void read_head(const char *path, char *head)
 {
 	int fd = open(path, O_RDONLY);
 
-	if (fd < 0 || pread(fd, head, HEAD_BYTES, 0) != HEAD_BYTES)
+	memset(head, 0, HEAD_BYTES); /* a truncated file may have less */
+	if (fd < 0 || pread(fd, head, HEAD_BYTES, 0) < 0)
 		die(path);
 	close(fd);
 }
