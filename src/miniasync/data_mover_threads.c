@@ -131,7 +131,7 @@ static void op_delete(void *data, const struct vdm_operation *operation, struct 
 {
 	struct task *task = data;
 	struct data_mover_threads *mover = task->mover;
-	enum task_state state = atomic_load_explicit(&task->state, memory_order_acquire);
+	enum task_state state = atomic_load_explicit(&task->state, memory_order_relaxed); /* op_check acquired */
 
 	assert(state != BEGUN);
 	operation_output(operation, output);

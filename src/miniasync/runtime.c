@@ -133,6 +133,7 @@ static void wait_for_all(struct wait *wait)
 	size_t polls_before_sleep = POLLS_BEFORE_SLEEP;
 	uint64_t interval_ns = interval_min_ns, next_lap_ns = 0;
 
+	waiter_forget_woken(wait->waiter);
 	for (size_t i = 0; i < wait->count; i++)
 		enqueue(wait, i);
 	lap(wait, SIZE_MAX);

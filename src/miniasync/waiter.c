@@ -130,19 +130,38 @@ struct future_waker waiter_waker(struct waiter *waiter, size_t index)
 	return (struct future_waker){.data = &waiter->slots->slot[index], .wake = wake};
 }
 
-bool waiter_next_woken(struct waiter *waiter, size_t *index)
+/* The next of what was taken from the stack already. */
+static struct slot *next_taken(struct waiter *waiter)
 {
 	struct slot *slot = waiter->taken;
 
 	if (!slot)
-		slot = atomic_exchange(&waiter->woken, NULL);
-	if (!slot)
-		return false;
+		return NULL;
 	waiter->taken = slot->next_woken;
-	*index = slot->index;
 	/* An exchange, to see also what a waker did that found the slot pushed already and left. */
 	atomic_exchange_explicit(&slot->pushed, false, memory_order_acq_rel);
-	return true;
+	return slot;
+}
+
+void waiter_forget_woken(struct waiter *waiter)
+{
+	while (next_taken(waiter))
+		;
+	waiter->taken = atomic_exchange(&waiter->woken, NULL);
+	while (next_taken(waiter))
+		;
+}
+
+bool waiter_next_woken(struct waiter *waiter, size_t *index)
+{
+	struct slot *slot;
+
+	if (!waiter->taken)
+		waiter->taken = atomic_exchange(&waiter->woken, NULL);
+	slot = next_taken(waiter);
+	if (slot)
+		*index = slot->index;
+	return slot != NULL;
 }
 
 void waiter_sleep(struct waiter *waiter, uint64_t deadline_ns)

@@ -16,7 +16,10 @@ struct waiter;
 struct waiter *waiter_take(void);
 void waiter_give(struct waiter *waiter);
 
-/* Room for wakers 0 .. count - 1; false if memory is short. Wake-ups from earlier use may still come. */
+/* Drops the wake-ups that earlier use left behind, before any waker is given out anew. More may still come. */
+void waiter_forget_woken(struct waiter *waiter);
+
+/* Room for wakers 0 .. count - 1; false if memory is short. */
 bool waiter_reserve(struct waiter *waiter, size_t count);
 struct future_waker waiter_waker(struct waiter *waiter, size_t index);
 
