@@ -51,7 +51,7 @@ static struct {
 
 /* What a child tells the parent: so many lines of a group are in the stream, found or acknowledged. */
 struct report {
-	enum { FOUND, ACKNOWLEDGED } kind;
+	enum { FOUND, ACKNOWLEDGED, SYNCED } kind; /* SYNCED: so many fences and syncs were made */
 	unsigned group;
 	size_t count;
 };
@@ -298,11 +298,17 @@ static void resume_journal(const char *path, int reports)
 	for (unsigned i = 0; i < GROUPS; i++)
 		tell(reports, FOUND, i, found[i]);
 	write_all(stream, regions, found, reports);
+
+	struct pmemstream_statistics statistics;
+	if (pmemstream_get_statistics(stream, &statistics))
+		die_stream("statistics");
+	tell(reports, SYNCED, 0, statistics.syncs + statistics.fences);
 	pmemstream_delete(&stream);
 }
 
 struct outcome {
 	size_t acknowledged[GROUPS], found[GROUPS]; /* lines from the start of each group */
+	size_t syncs;
 	double seconds;
 	bool killed, fine;
 };
@@ -336,7 +342,10 @@ static struct outcome run(void (*work)(const char *, int), const char *path, siz
 	}
 	close(ends[1]);
 	while (read(ends[0], &report, sizeof(report)) == sizeof(report)) {
-		(report.kind == FOUND ? outcome.found : outcome.acknowledged)[report.group] = report.count;
+		if (report.kind == SYNCED)
+			outcome.syncs = report.count;
+		else
+			(report.kind == FOUND ? outcome.found : outcome.acknowledged)[report.group] = report.count;
 		if (!outcome.killed && kill_at && sum(outcome.acknowledged) >= kill_at)
 			outcome.killed = !kill(child, SIGKILL);
 	}
@@ -382,8 +391,8 @@ int main(int argc, char **argv)
 		if (second.found[i] < first.acknowledged[i])
 			lost += first.acknowledged[i] - second.found[i];
 	size_t rest = corpus.count - sum(second.found);
-	printf("second run  %zu entries found, the other %zu appended in %.2f s\n", sum(second.found), rest,
-	       second.seconds);
+	printf("second run  %zu entries found, the other %zu appended in %.2f s with %zu fences and syncs\n",
+	       sum(second.found), rest, second.seconds, second.syncs);
 
 	bool same = open_journal(argv[1], PMEMSTREAM_READ_ONLY, &stream, regions, whole);
 	printf("afterwards  %zu entries read, %s\n", sum(whole),
