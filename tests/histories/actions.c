@@ -441,7 +441,8 @@ static void check_new_region(struct history *history, const struct shadow_region
 static void act_allocate(struct history *history)
 {
 	struct shadow *shadow = &history->shadow;
-	uint64_t size = 1 + random_below(&history->random, random_one_in(&history->random, 3) ? 900 : 320);
+	static const uint32_t at_most[] = {320, 320, 320, 900, 900, 5000};
+	uint64_t size = 1 + random_below(&history->random, at_most[random_below(&history->random, 6)]);
 	uint64_t bytes = (size + FORMAT_REGION_HEADER_BYTES + 63) & ~(uint64_t)63;
 	struct pmemstream_region region;
 	unsigned live = 0;

@@ -7,6 +7,7 @@
 #include "histories/history.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool check_entry(struct history *history, const struct shadow_entry *expected, uint64_t timestamp,
@@ -197,6 +198,9 @@ void check_reopened(struct history *history)
 	else if (kept > shadow->count)
 		history_violation(history, "the stream ends at timestamp %zu, but only %zu were given out",
 				  (size_t)kept, (size_t)shadow->count);
+	else if (history->read_only_end != UINT64_MAX && kept != history->read_only_end)
+		history_violation(history, "the stream ends at timestamp %zu, for a reader it ended at %zu",
+				  (size_t)kept, (size_t)history->read_only_end);
 	else if (persisted != kept)
 		history_violation(history, "after opening, persisted is %zu and committed %zu", (size_t)persisted,
 				  (size_t)kept);
@@ -223,4 +227,59 @@ void check_alive(struct history *history)
 			check_entries(history, i, committed, true);
 	if (!history_failed(history))
 		check_sizes(history);
+}
+
+/* Reads all there is, whatever it is. */
+static void walk_everything(struct pmemstream *stream)
+{
+	struct pmemstream_region_iterator *regions;
+	struct pmemstream_entry_iterator *entries;
+
+	if (pmemstream_region_iterator_new(&regions, stream))
+		return;
+	for (pmemstream_region_iterator_seek_first(regions); !pmemstream_region_iterator_is_valid(regions);
+	     pmemstream_region_iterator_next(regions)) {
+		if (pmemstream_entry_iterator_new(&entries, stream, pmemstream_region_iterator_get(regions)))
+			continue;
+		pmemstream_entry_iterator_seek_first(entries);
+		while (!pmemstream_entry_iterator_is_valid(entries) || errno == EBADMSG) {
+			pmemstream_entry_data(stream, pmemstream_entry_iterator_get(entries));
+			pmemstream_entry_iterator_next(entries);
+		}
+		pmemstream_entry_iterator_delete(&entries);
+	}
+	pmemstream_region_iterator_delete(&regions);
+}
+
+void check_read_only(struct history *history)
+{
+	bool damaged = history->damage.timestamp || history->damage.own_off;
+	struct pmemstream *stream;
+	struct medium medium;
+
+	history_trace(history, "open for reading");
+	history->statistics.read_only_openings++;
+	cut_set_writable(history->machine.now, false);
+	if (cut_attach(history->machine.now, &medium))
+		abort();
+	if (!stream_open(&stream, &medium, &history->options)) {
+		uint64_t committed = pmemstream_committed_timestamp(stream);
+		if (!damaged)
+			history->read_only_end = committed;
+		if (stream->damaged && !damaged)
+			history_violation(history, "damage, for a reader, that nobody did");
+		if (pmemstream_persisted_timestamp(stream) > committed)
+			history_violation(history, "for a reader persisted is %zu and committed %zu",
+					  (size_t)pmemstream_persisted_timestamp(stream), (size_t)committed);
+		walk_everything(stream);
+		pmemstream_delete(&stream);
+	} else {
+		int err = errno;
+		medium_close(&medium);
+		/* EROFS: not created yet. */
+		if (!(err == EBADMSG && damaged) && !(err == EROFS && !history->shadow.region_count))
+			history_violation(history, "opening for reading fails: errno %d: %s", err,
+					  pmemstream_errormsg());
+	}
+	cut_set_writable(history->machine.now, true);
 }

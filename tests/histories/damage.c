@@ -1,5 +1,5 @@
 /*
- * damage.c: one acknowledged entry changes on the medium while no power is on.
+ * damage.c: one byte changes on the medium while no power is on.
  *
  * The promise: opening, or reading that entry, reports it. Excepted are the last entries of an unclean end, at most one
  * window of them, when neither a checkpoint, nor what the last recovery kept, nor the watermark of a later entry says
@@ -62,14 +62,38 @@ static bool is_on_medium(const struct history *history, uint64_t timestamp)
 	       !memcmp(header + FORMAT_ENTRY_HEADER_BYTES, entry->data, entry->size);
 }
 
-void damage_something(struct history *history)
+static void flip(struct history *history, uint64_t off)
+{
+	unsigned char *image = shadow_room(&history->shadow, history->medium_bytes);
+
+	memcpy(image, cut_durable(history->machine.now), history->medium_bytes);
+	image[off] ^= (unsigned char)(1 + random_below(&history->random, 255));
+	cut_restart(history->machine.now, image);
+	history->statistics.damages++;
+}
+
+/* A byte of the first page, or of a region's header. */
+static void damage_own(struct history *history)
+{
+	struct random *random = &history->random;
+	unsigned index = random_below(random, history->shadow.region_count);
+	const struct shadow_region *region = &history->shadow.regions[index];
+	uint64_t off = random_below(random, FORMAT_SECOND_COPY_NEAR + FORMAT_HEADER_BYTES);
+
+	if (region->state != REGION_LIVE)
+		return;
+	if (random_one_in(random, 2))
+		off = region->off + random_below(random, FORMAT_REGION_HEADER_BYTES);
+	flip(history, off);
+	history->damage = (struct damage){.own_off = off};
+	history_trace(history, "the medium damages the byte at %zu", (size_t)off);
+}
+
+static void damage_entry(struct history *history)
 {
 	struct shadow *shadow = &history->shadow;
 	struct random *random = &history->random;
-	unsigned char *image = shadow_room(shadow, history->medium_bytes);
 
-	if (!shadow->acknowledged)
-		return;
 	uint64_t back = random_below(random, random_one_in(random, 2) ? 4 : (uint32_t)shadow->acknowledged);
 	uint64_t timestamp = back < shadow->acknowledged ? shadow->acknowledged - back : shadow->acknowledged;
 	if (!is_on_medium(history, timestamp))
@@ -85,14 +109,21 @@ void damage_something(struct history *history)
 			vouched = true;
 
 	uint32_t place = random_below(random, FORMAT_ENTRY_HEADER_BYTES + entry->size);
-	memcpy(image, cut_durable(history->machine.now), history->medium_bytes);
-	image[entry->off + place] ^= (unsigned char)(1 + random_below(random, 255));
-	cut_restart(history->machine.now, image);
+	flip(history, entry->off + place);
 	history->damage = (struct damage){
 		.timestamp = timestamp, .in_header = place < FORMAT_ENTRY_HEADER_BYTES, .vouched = vouched};
-	history->statistics.damages++;
 	history_trace(history, "the medium damages byte %u of timestamp %zu at %zu%s", place, (size_t)timestamp,
 		      (size_t)entry->off, vouched ? "" : ", for which nothing vouches");
+}
+
+void damage_something(struct history *history)
+{
+	if (!history->shadow.acknowledged || history->damage.timestamp || history->damage.own_off)
+		return;
+	if (random_one_in(&history->random, 3))
+		damage_own(history);
+	else
+		damage_entry(history);
 }
 
 void damage_reported_at_open(struct history *history)
@@ -108,6 +139,12 @@ void damage_opened(struct history *history)
 	uint64_t kept = pmemstream_committed_timestamp(history->stream);
 	uint64_t damaged = history->damage.timestamp, first = damaged;
 
+	if (history->damage.own_off) {
+		/* A copy of it, or nothing at all, was needed: all must be as if nothing had happened. */
+		history->statistics.damages_healed++;
+		history->damage.own_off = 0;
+		return;
+	}
 	if (kept >= damaged) {
 		/* check.c asks for the report at the entry's place. */
 		history->statistics.damages_at_read++;

@@ -33,19 +33,20 @@ enum action {
 	ACT_COUNT
 };
 
-/* An acknowledged entry that the medium damaged while nobody ran. */
+/* What the medium damaged while nobody ran: an acknowledged entry, or something of the stream's own. */
 struct damage {
-	uint64_t timestamp; /* 0: none */
+	uint64_t timestamp; /* 0: no entry */
 	bool in_header;
-	bool vouched; /* something that is still there says that the entry was durable */
+	bool vouched;     /* something that is still there says that the entry was durable */
+	uint64_t own_off; /* a byte of a header, slot, record or word; 0: none */
 };
 
 /* What happened, to see that a campaign reaches what it is meant to reach. */
 struct statistics {
 	uint64_t histories, actions, openings, clean_openings, interrupted_openings;
 	uint64_t kills, power_cuts, deaths_inside, entries_checked, entries_dropped, fillers_checked;
-	uint64_t regions_made, regions_freed, faults;
-	uint64_t damages, damages_at_open, damages_at_read, damages_excepted;
+	uint64_t regions_made, regions_freed, faults, read_only_openings;
+	uint64_t damages, damages_at_open, damages_at_read, damages_excepted, damages_healed;
 };
 
 struct history {
@@ -64,11 +65,13 @@ struct history {
 	struct random random;
 	struct stream_options options;
 	unsigned weights[ACT_COUNT], weight_sum, data_bytes_max, regions_max;
+	bool short_lives;
 	bool decays; /* the medium may damage entries */
 	bool faulty; /* a failed sync or write-back may show up */
 	bool ended;  /* the damage was reported */
 	unsigned step;
-	uint64_t reopened_at; /* end of the stream when this process opened it */
+	uint64_t read_only_end; /* of the stream as a reader found it just now; UINT64_MAX: nobody looked */
+	uint64_t reopened_at;   /* end of the stream when this process opened it */
 	struct damage damage;
 	struct pmemstream *stream;
 	unsigned char *old[2]; /* what the medium held at some earlier time */
@@ -97,6 +100,9 @@ void action_note_promises(struct history *history);
 /* check.c */
 void check_reopened(struct history *history);
 void check_alive(struct history *history);
+
+/* Opens for reading only, where a reopening is due, and leaves everything as it was. */
+void check_read_only(struct history *history);
 
 /* damage.c: after a power cut, before reopening. */
 void damage_something(struct history *history);

@@ -109,9 +109,9 @@ static void print_statistics(const struct statistics *s, double seconds)
 	       s->power_cuts, s->deaths_inside);
 	printf("# %" PRIu64 " entries checked, %" PRIu64 " fillers, %" PRIu64 " entries dropped, %" PRIu64
 	       " regions made, %" PRIu64 " freed; %" PRIu64 " faults; %" PRIu64 " damages: %" PRIu64
-	       " reported at open, %" PRIu64 " at read, %" PRIu64 " excepted\n",
+	       " reported at open, %" PRIu64 " at read, %" PRIu64 " healed, %" PRIu64 " excepted\n",
 	       s->entries_checked, s->fillers_checked, s->entries_dropped, s->regions_made, s->regions_freed, s->faults,
-	       s->damages, s->damages_at_open, s->damages_at_read, s->damages_excepted);
+	       s->damages, s->damages_at_open, s->damages_at_read, s->damages_healed, s->damages_excepted);
 }
 
 /* A worker for each job; false: a promise was broken, or a worker died. */

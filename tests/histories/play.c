@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGES_MAX = 4 };
+enum { PAGES_MAX = 3 };
 
 void history_violation(struct history *history, const char *format, ...)
 {
@@ -74,6 +74,13 @@ void history_free(struct history *history)
 		free(history->old[i]);
 }
 
+/* Torn records and reused places are rare where much else goes on. */
+static void mostly_allocate(unsigned *weights)
+{
+	for (unsigned i = 0; i < ACT_COUNT; i++)
+		weights[i] = i == ACT_ALLOCATE || i == ACT_FREE ? 8 : i == ACT_APPEND || i == ACT_ROUND;
+}
+
 /* Each history has its own habits: what it does often, and what never. */
 static void choose_habits(struct history *history, uint64_t seed)
 {
@@ -87,15 +94,20 @@ static void choose_habits(struct history *history, uint64_t seed)
 	history->options.alignment = random_one_in(random, 3) ? 64 : 8;
 	history->options.window = 4U << random_below(random, 3);
 	history->options.round_bytes = random_one_in(random, 2) ? 1 << 20 : 32U << random_below(random, 5);
-	history->weight_sum = 0;
 	for (unsigned i = 0; i < ACT_COUNT; i++)
 		history->weights[i] = often[random_below(random, 4)];
 	history->weights[ACT_APPEND] += 2;
 	history->weights[ACT_ALLOCATE] += 1;
+	if (random_one_in(random, 6))
+		mostly_allocate(history->weights);
 	if (history->weights[ACT_LOOK] > 1)
 		history->weights[ACT_LOOK] = 1;
 	if (history->weights[ACT_FAULT] > 1 || random_one_in(random, 2))
 		history->weights[ACT_FAULT] = 0;
+	history->short_lives = random_one_in(random, 3);
+	if (history->short_lives && random_one_in(random, 2))
+		history->weights[ACT_ROUND] = history->weights[ACT_FREE] = 0;
+	history->weight_sum = 0;
 	for (unsigned i = 0; i < ACT_COUNT; i++)
 		history->weight_sum += history->weights[i];
 	history->data_bytes_max = random_one_in(random, 2) ? 48 : 200;
@@ -141,13 +153,13 @@ static void end_life(struct history *history)
 	cut_power(history->machine.now, random_next(random));
 	history->faulty = false;
 	history->statistics.power_cuts++;
-	if (history->decays && !history->damage.timestamp && random_one_in(random, 4))
+	if (history->decays && random_one_in(random, 4))
 		damage_something(history);
 }
 
 static void open_failed(struct history *history)
 {
-	if (errno == EBADMSG && history->damage.timestamp)
+	if (errno == EBADMSG && (history->damage.timestamp || history->damage.own_off))
 		damage_reported_at_open(history);
 	else if (errno == EIO && history->faulty)
 		history_trace(history, "opening fails: %s", pmemstream_errormsg());
@@ -160,6 +172,9 @@ static bool open_stream(struct history *history)
 {
 	struct medium medium;
 
+	history->read_only_end = UINT64_MAX;
+	if (random_one_in(&history->random, 16))
+		check_read_only(history);
 	if (random_one_in(&history->random, 4))
 		machine_arm(&history->machine, 1 + random_below(&history->random, 40));
 	if (cut_attach(history->machine.now, &medium))
@@ -182,7 +197,7 @@ static bool open_stream(struct history *history)
 		return false;
 	}
 	machine_arm(&history->machine, 0);
-	if (history->damage.timestamp)
+	if (history->damage.timestamp || history->damage.own_off)
 		damage_opened(history);
 	if (!history_failed(history))
 		check_reopened(history);
@@ -223,10 +238,11 @@ static bool live(struct history *history)
 {
 	struct random *random = &history->random;
 	struct machine *machine = &history->machine;
-	unsigned actions = 1 + random_below(random, random_one_in(random, 3) ? 30 : 8);
+	unsigned actions = 1 + random_below(random, history->short_lives ? 3 : random_one_in(random, 3) ? 30 : 8);
 
 	if (!random_one_in(random, 4))
-		machine_arm(machine, 1 + random_below(random, random_one_in(random, 2) ? 20 : 150));
+		machine_arm(machine,
+			    1 + random_below(random, history->short_lives || random_one_in(random, 2) ? 20 : 150));
 	while (actions-- && history->step < history->steps_max && !shadow_is_full(&history->shadow)) {
 		history->step++;
 		action_take(history);
