@@ -88,9 +88,11 @@ void lock_give(struct lock *lock)
 
 void lock_sleep(_Atomic uint32_t *word, uint32_t seen, unsigned timeout_ms)
 {
+	int err = errno; /* a call that succeeds leaves errno alone */
 	struct timespec timeout = {.tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000L};
 
 	syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0);
+	errno = err;
 }
 
 void lock_wake_all(_Atomic uint32_t *word)
