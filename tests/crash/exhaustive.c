@@ -6,8 +6,6 @@
  */
 #include "crash/harness.h"
 
-#include "base/error.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +19,7 @@ struct campaign {
 	const char *alphabet;
 	unsigned length;
 	uint64_t sequences, images;
-	char failure[4096];
+	char failure[FAILURE_BYTES];
 };
 
 static const struct config configs[] = {
@@ -31,43 +29,13 @@ static const struct config configs[] = {
 	{"pages", MEDIUM_PAGE, 8, 4, 100, 0, 12288},
 };
 
-/* All but the last operation. */
-static enum outcome run_front(struct machine *machine, const char *script)
-{
-	enum outcome outcome = machine_open(machine) ? FAILED : DONE;
-
-	for (; script[0] && script[1] && outcome != FAILED; script++)
-		outcome = machine_do(machine, *script);
-	return outcome;
-}
-
-/* Runs a script on a new machine, the last operation under watch: of an empty script, the creation. */
 static enum outcome run(struct campaign *campaign, const char *script)
 {
 	struct watcher watcher = watcher_default;
-	struct machine machine;
-	enum outcome outcome = DONE;
+	enum outcome outcome = watch_last(&watcher, campaign->config, script, campaign->failure);
 
-	machine_begin(&machine, campaign->config);
-	if (*script)
-		outcome = run_front(&machine, script);
-	if (outcome != FAILED) {
-		watcher_begin(&watcher, &machine);
-		outcome = *script                  ? machine_do(&machine, script[strlen(script) - 1])
-			  : machine_open(&machine) ? FAILED
-						   : DONE;
-		if (outcome != FAILED && cut_check_now(machine.cut))
-			outcome = FAILED;
-		if (outcome != FAILED && cut_failure(machine.cut))
-			outcome = FAILED;
-		watcher_end(&watcher);
-	}
-	if (outcome == FAILED)
-		snprintf(campaign->failure, sizeof(campaign->failure), "%s, script \"%s\": %s", campaign->config->name,
-			 script, cut_failure(machine.cut) ? cut_failure(machine.cut) : error_message());
 	campaign->images += watcher.images;
 	campaign->sequences++;
-	machine_end(&machine);
 	return outcome;
 }
 

@@ -141,7 +141,7 @@ void machine_end(struct machine *machine)
 	machine->cut = NULL;
 }
 
-static int open_stream(struct machine *machine)
+int machine_attach(struct machine *machine)
 {
 	const struct config *config = machine->config;
 	struct stream_options options = {
@@ -359,7 +359,7 @@ int machine_open(struct machine *machine)
 {
 	struct known known = machine->known;
 
-	if (open_stream(machine))
+	if (machine_attach(machine))
 		return -1;
 	uint64_t kept = pmemstream_committed_timestamp(machine->stream);
 	if (pmemstream_persisted_timestamp(machine->stream) != kept)
@@ -381,7 +381,7 @@ int machine_look(struct machine *machine)
 	if (!known.exists)
 		return 0;
 	cut_set_writable(machine->cut, false);
-	int err = open_stream(machine);
+	int err = machine_attach(machine);
 	if (!err) {
 		uint64_t kept = pmemstream_committed_timestamp(machine->stream);
 		err = compare_opened(machine, &known, kept);

@@ -108,6 +108,8 @@ void machine_end(struct machine *machine);
 /* Opens the stream, compares it with what is known, and learns what was kept. 0, or -1 with a message. errno is EIO and
  * the stream NULL where the opening itself failed by an injected sync. */
 int machine_open(struct machine *machine);
+/* The opening alone. */
+int machine_attach(struct machine *machine);
 /* Forgets the stream as a dying process does. */
 void machine_drop(struct machine *machine);
 /* Compares what iterators show now with what is known. */
@@ -118,6 +120,8 @@ int machine_look(struct machine *machine);
 
 /* One operation. FAILED: with a message. SKIPPED: it has no meaning here and did nothing. */
 enum outcome machine_do(struct machine *machine, char operation);
+/* The same without a comparison behind it. */
+enum outcome machine_try(struct machine *machine, char operation);
 enum outcome machine_run(struct machine *machine, const char *script);
 
 uint64_t machine_random(struct machine *machine);
@@ -140,6 +144,11 @@ struct watcher {
 
 void watcher_begin(struct watcher *watcher, struct machine *machine);
 void watcher_end(struct watcher *watcher);
+
+/* A script on a new machine, its last operation under watch; of an empty script, the creation. */
+enum { FAILURE_BYTES = 4096 };
+enum outcome watch_last(struct watcher *watcher, const struct config *config, const char *script,
+			char failure[FAILURE_BYTES]);
 
 /* What the test programs use: plans that are bounded. */
 extern const struct watcher watcher_default;

@@ -189,8 +189,11 @@ static enum outcome commit_batch(struct machine *machine, int first, int newest,
 		int region = i % 2 && newest >= 0 ? newest : first;
 		entry_bytes(before + i + 1, SMALL_BYTES, data);
 		if (pmemstream_batch_add(batch, (struct pmemstream_region){.offset = known->regions[region].off}, NULL,
-					 data, SMALL_BYTES))
+					 data, SMALL_BYTES)) {
+			pmemstream_batch_abort(&batch);
+			known->submitted = before;
 			return FAILED;
+		}
 		submit(machine, region, SMALL_BYTES, false);
 		known->entries[known->submitted - 1].more = i + 1 < count;
 	}
@@ -495,7 +498,7 @@ static enum outcome change(struct machine *machine, char operation)
 	}
 }
 
-enum outcome machine_do(struct machine *machine, char operation)
+enum outcome machine_try(struct machine *machine, char operation)
 {
 	enum outcome outcome;
 
@@ -512,9 +515,14 @@ enum outcome machine_do(struct machine *machine, char operation)
 		if (atomic_load(&machine->stream->failed))
 			machine->failing_sync = false;
 	}
-	if (outcome == DONE && machine_compare(machine))
-		return FAILED;
 	return outcome;
+}
+
+enum outcome machine_do(struct machine *machine, char operation)
+{
+	enum outcome outcome = machine_try(machine, operation);
+
+	return outcome == DONE && machine_compare(machine) ? FAILED : outcome;
 }
 
 enum outcome machine_run(struct machine *machine, const char *script)

@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 const struct watcher watcher_default = {
@@ -105,4 +105,39 @@ void watcher_end(struct watcher *watcher)
 {
 	watcher->machine->watch = NULL;
 	cut_watch(watcher->machine->cut, NULL);
+}
+
+/* All but the last operation. */
+static enum outcome run_front(struct machine *machine, const char *script)
+{
+	enum outcome outcome = machine_open(machine) ? FAILED : DONE;
+
+	for (; script[0] && script[1] && outcome != FAILED; script++)
+		outcome = machine_do(machine, *script);
+	return outcome;
+}
+
+enum outcome watch_last(struct watcher *watcher, const struct config *config, const char *script,
+			char failure[FAILURE_BYTES])
+{
+	struct machine machine;
+	enum outcome outcome = DONE;
+
+	machine_begin(&machine, config);
+	if (*script)
+		outcome = run_front(&machine, script);
+	if (outcome != FAILED) {
+		watcher_begin(watcher, &machine);
+		outcome = *script                  ? machine_do(&machine, script[strlen(script) - 1])
+			  : machine_open(&machine) ? FAILED
+						   : DONE;
+		if (outcome != FAILED && (cut_check_now(machine.cut) || cut_failure(machine.cut)))
+			outcome = FAILED;
+		watcher_end(watcher);
+	}
+	if (outcome == FAILED)
+		snprintf(failure, FAILURE_BYTES, "%s, script \"%s\": %s", config->name, script,
+			 cut_failure(machine.cut) ? cut_failure(machine.cut) : error_message());
+	machine_end(&machine);
+	return outcome;
 }
