@@ -20,6 +20,7 @@
 enum { MEDIA_BYTES = 16384, ENTRY_SPACE = 48 };
 
 static const struct config lines = {"lines", MEDIUM_CACHE_LINE, 8, 8, 1 << 20, 0, MEDIA_BYTES};
+static const struct config rounds = {"lines, many rounds", MEDIUM_CACHE_LINE, 8, 8, 100, 0, MEDIA_BYTES};
 static const struct config pages = {"pages", MEDIUM_PAGE, 8, 8, 1 << 20, 0, MEDIA_BYTES};
 
 static void begin(struct machine *machine, const struct config *config, const char *script)
@@ -72,13 +73,13 @@ static uint64_t entry_off(const struct machine *machine, unsigned region, unsign
 	return machine->known.regions[region].off + FORMAT_REGION_HEADER_BYTES + number * (uint64_t)ENTRY_SPACE;
 }
 
-/* Every outcome of the last operation, on both kinds of media. */
+/* Every outcome of the last operation, on lines and pages. */
 static void survives(const char *script)
 {
 	char failure[FAILURE_BYTES];
-	const struct config *configs[] = {&lines, &pages};
+	const struct config *configs[] = {&lines, &rounds, &pages};
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		struct watcher watcher = watcher_default;
 		watcher.deeper_one_in = 5;
 		if (watch_last(&watcher, configs[i], script, failure) == FAILED)
@@ -137,6 +138,8 @@ static void slots_of_a_round_that_never_completed_are_ignored(void **state)
 	(void)state;
 	survives("nnaAdc");
 	survives("nnaAdcaAc");
+	survives("nnsssw");
+	survives("nnsSsSw");
 }
 
 static void a_region_is_freed_only_behind_a_round(void **state)
@@ -152,6 +155,7 @@ static void a_record_of_the_allocator_that_was_cut_is_carried_out_or_not(void **
 	(void)state;
 	survives("nnf");
 	survives("nnafn");
+	survives("nn");
 	survives("nnnfF");
 }
 
@@ -292,6 +296,21 @@ static void an_entry_of_an_epoch_to_come_is_damage(void **state)
 	machine_end(&machine);
 }
 
+/* As above, but what is left says CLEAN. */
+static void a_clean_mark_in_front_of_a_lost_slot_is_not_believed(void **state)
+{
+	char image[MEDIA_BYTES];
+	struct machine machine;
+	(void)state;
+
+	begin(&machine, &lines, "naca");
+	unsigned slot = machine.stream->stream_slot;
+	take_durable(&machine, image);
+	image[FORMAT_STREAM_SLOT_OFF + slot * FORMAT_STREAM_SLOT_STRIDE + 3] ^= 1;
+	must_be_damaged_on(&machine, image);
+	machine_end(&machine);
+}
+
 static uint64_t region_slot_off(const struct machine *machine, unsigned slot)
 {
 	return machine->known.regions[0].off + FORMAT_REGION_SLOT_OFF + slot * (uint64_t)FORMAT_SLOT_BYTES;
@@ -355,6 +374,7 @@ static void entries_in_front_that_others_copied_are_durable_too(void **state)
 {
 	(void)state;
 	survives("nsa");
+	survives("nnsA");
 	survives("nnsSma");
 	survives("nnmA");
 	survives("nnmSw");
@@ -390,6 +410,7 @@ int main(void)
 		cmocka_unit_test(an_entry_behind_a_bad_header_shows_what_is_missing),
 		cmocka_unit_test(an_entry_behind_bad_data_shows_what_is_missing),
 		cmocka_unit_test(an_entry_of_an_epoch_to_come_is_damage),
+		cmocka_unit_test(a_clean_mark_in_front_of_a_lost_slot_is_not_believed),
 		cmocka_unit_test(a_slot_that_was_needed_and_does_not_check_is_damage),
 		cmocka_unit_test(a_slot_that_was_not_needed_and_does_not_check_is_written_anew),
 		cmocka_unit_test(the_slots_of_a_clean_end_are_made_durable_by_the_next_opening),

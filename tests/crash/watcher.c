@@ -62,8 +62,11 @@ static int live_on(struct watcher *watcher, struct machine *machine, const struc
 	}
 	int err = machine_open(machine);
 	if (!err && deeper) {
-		/* Under watch still: one entry, so that what was dropped is seen to stay dropped. */
-		err = add(machine, false) == FAILED || cut_check_now(machine->cut) ? -1 : 0;
+		/* Under watch still: an entry, so that what was dropped is seen to stay dropped, or another change. */
+		enum outcome outcome = machine_do(machine, "anaf"[(moment->image + moment->event.number) % 4]);
+		if (outcome == SKIPPED)
+			outcome = add(machine, false);
+		err = outcome == FAILED || cut_check_now(machine->cut) ? -1 : 0;
 		cut_watch(machine->cut, NULL);
 	}
 	watcher->images += deeper ? below.images : 0;
