@@ -170,6 +170,12 @@ STAGES = {
 ON_REQUEST = {"valgrind": valgrind_stage, "reformat": reformat_stage}
 
 
+def busy():
+    """Seconds that processors have worked for the commands run so far; on a busy machine less than they took."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 def main(names):
     stages = {**STAGES, **ON_REQUEST}
     unknown = [name for name in names if name not in stages]
@@ -180,9 +186,10 @@ def main(names):
     total, begin = Tally(), time.monotonic()
     for name in names or STAGES:
         print(f"== {name}", flush=True)
-        stage_begin = time.monotonic()
+        stage_begin, busy_begin = time.monotonic(), busy()
         tally = stages[name]()
-        print(f"== {name}: {tally} in {time.monotonic() - stage_begin:.1f} s", flush=True)
+        print(f"== {name}: {tally} in {time.monotonic() - stage_begin:.1f} s"
+              f" ({busy() - busy_begin:.1f} s of processors)", flush=True)
         total.add(tally)
     print(f"== all stages in {time.monotonic() - begin:.1f} s")
     print(total)
