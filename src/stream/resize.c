@@ -5,12 +5,12 @@
  * first header copy -> durable -> second copy -> durable -> known to this process. Section 8 of docs/format/stream.md.
  * Crash   the old size or the new one; a file that is larger than its stream is used up to the stream's size.
  */
+#include "stream/resize.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/export.h"
 #include "stream/durable.h"
 #include "stream/file.h"
-#include "stream/stream.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ static int write_copies(struct pmemstream *stream, const struct format_header *h
 	return durable_copy(stream, format_second_copy_off(header->block_size), encoded, sizeof(encoded));
 }
 
-static int grow(struct pmemstream *stream, uint64_t bytes)
+int resize_grow(struct pmemstream *stream, uint64_t bytes)
 {
 	struct format_header header = stream->header;
 	uint64_t former_end_off = format_arena_end(header.size, header.block_size);
@@ -40,7 +40,7 @@ static int grow(struct pmemstream *stream, uint64_t bytes)
 	if (bytes > FORMAT_EXTENT_USED * FORMAT_LIMIT_UNIT)
 		return error_set(EFBIG, "a stream has at most %zu bytes",
 				 (size_t)(FORMAT_EXTENT_USED * FORMAT_LIMIT_UNIT));
-	if (bytes > stream->file->bytes) {
+	if (bytes > stream->medium.size) {
 		if (file_grow(stream->file, bytes))
 			return -1;
 		stream->medium.size = bytes;
@@ -71,7 +71,7 @@ EXPORT int pmemstream_resize(struct pmemstream *stream, size_t size)
 	if (!checked_round_up(size, (uint64_t)sysconf(_SC_PAGESIZE), &bytes))
 		return error_set(EFBIG, "a stream cannot have %zu bytes", size);
 	pthread_mutex_lock(&stream->admin);
-	int err = grow(stream, bytes);
+	int err = resize_grow(stream, bytes);
 	pthread_mutex_unlock(&stream->admin);
 	return err;
 }
