@@ -150,11 +150,11 @@ static void check_place(struct history *history, uint64_t timestamp, struct pmem
 				  (size_t)pmemstream_entry_timestamp(history->stream, place), (size_t)timestamp);
 }
 
-static void check_durable(struct history *history, const char *what)
+static void check_durable(struct history *history, uint64_t timestamp, const char *what)
 {
-	if (stream_persisted(history->stream) < history->shadow.count)
+	if (stream_persisted(history->stream) < timestamp)
 		history_violation(history, "%s returned, but persisted is %zu, not %zu", what,
-				  (size_t)stream_persisted(history->stream), (size_t)history->shadow.count);
+				  (size_t)stream_persisted(history->stream), (size_t)timestamp);
 }
 
 /* In one piece or in two. */
@@ -179,16 +179,17 @@ static void act_append(struct history *history)
 
 	if (!entry)
 		return;
-	history_trace(history, "append %zu: %u bytes to the region at %zu, at %zu", (size_t)history->shadow.count,
-		      entry->size, (size_t)region_of(history, entry).offset, (size_t)entry->off);
+	uint64_t timestamp = history->shadow.count;
+	history_trace(history, "append %zu: %u bytes to the region at %zu, at %zu", (size_t)timestamp, entry->size,
+		      (size_t)region_of(history, entry).offset, (size_t)entry->off);
 	history->mover.hurry = history->granularity == MEDIUM_PAGE || random_one_in(&history->random, 2);
 	int err = append(history, entry, &place);
 	history->mover.hurry = false;
 	if (history->machine.dead)
 		return;
 	if (!err) {
-		check_place(history, history->shadow.count, place);
-		check_durable(history, "append");
+		check_place(history, timestamp, place);
+		check_durable(history, timestamp, "append");
 	} else if (is_excused(history)) {
 		withdraw_if_refused(history);
 	} else {
@@ -205,6 +206,7 @@ static void act_async(struct history *history, bool own)
 
 	if (!entry)
 		return;
+	uint64_t timestamp = history->shadow.count;
 	/* One after the other: an initializer leaves it to the compiler which of its numbers is drawn first. */
 	history->mover.next.polls = random_below(random, 4);
 	history->mover.next.fails = random_one_in(random, 4);
@@ -218,7 +220,7 @@ static void act_async(struct history *history, bool own)
 	if (history->machine.dead)
 		return;
 	if (!err)
-		check_place(history, history->shadow.count, place);
+		check_place(history, timestamp, place);
 	else if (is_excused(history))
 		withdraw_if_refused(history);
 	else
@@ -263,7 +265,8 @@ static void act_batch(struct history *history)
 		withdraw_if_refused(history);
 		return;
 	}
-	for (uint64_t t = before + 1; t < shadow->count; t++)
+	uint64_t last = shadow->count;
+	for (uint64_t t = before + 1; t < last; t++)
 		shadow_at(shadow, t)->more = true;
 	history_trace(history, "commit the batch");
 	history->mover.hurry = history->granularity == MEDIUM_PAGE || random_one_in(&history->random, 2);
@@ -280,13 +283,13 @@ static void act_batch(struct history *history)
 		withdraw_if_refused(history);
 		return;
 	}
-	for (uint64_t t = before + 1; t <= shadow->count; t++)
+	for (uint64_t t = before + 1; t <= last; t++)
 		check_place(history, t, places[t - before - 1]);
-	if (shadow->count > before)
-		check_durable(history, "batch_commit");
+	if (last > before)
+		check_durable(history, last, "batch_commit");
 }
 
-static void act_wait(struct history *history)
+static void act_wait(struct history *history, unsigned polls)
 {
 	struct shadow *shadow = &history->shadow;
 	struct random *random = &history->random;
@@ -295,8 +298,9 @@ static void act_wait(struct history *history)
 		return;
 	uint64_t first = shadow->acknowledged < shadow->count ? shadow->acknowledged : shadow->count - 1;
 	uint64_t timestamp = first + 1 + random_below(random, (uint32_t)(shadow->count - first));
+	if (random_one_in(random, 2))
+		timestamp = shadow->count;
 	bool persisted = !random_one_in(random, 3);
-	unsigned polls = random_one_in(random, 4) ? 1 : POLLS_MAX;
 	history_trace(history, "wait until %zu is %s%s", (size_t)timestamp, persisted ? "persisted" : "committed",
 		      polls == 1 ? ", one poll" : "");
 	struct pmemstream_async_wait_fut wait = persisted ? pmemstream_async_wait_persisted(history->stream, timestamp)
@@ -383,6 +387,7 @@ static void act_publish(struct history *history)
 	memcpy(data, cut_medium(history->machine.now)->base + region->tail_off + FORMAT_ENTRY_HEADER_BYTES, size);
 	const struct shadow_entry *entry = shadow_submit(shadow, (unsigned)index, size, data);
 	struct pmemstream_entry place = {.offset = entry->off};
+	uint64_t timestamp = shadow->count;
 	bool async = random_one_in(&history->random, 2);
 	history_trace(history, "%spublish %zu: %u bytes in the region at %zu, at %zu", async ? "async " : "",
 		      (size_t)shadow->count, size, (size_t)region->off, (size_t)entry->off);
@@ -399,9 +404,9 @@ static void act_publish(struct history *history)
 		withdraw_if_refused(history);
 		return;
 	}
-	check_place(history, history->shadow.count, place);
+	check_place(history, timestamp, place);
 	if (!async)
-		check_durable(history, "publish");
+		check_durable(history, timestamp, "publish");
 }
 
 /* The largest gap between what the shadow knows to be there. */
@@ -443,6 +448,10 @@ static void act_allocate(struct history *history)
 	struct shadow *shadow = &history->shadow;
 	static const uint32_t at_most[] = {320, 320, 320, 900, 900, 5000};
 	uint64_t size = 1 + random_below(&history->random, at_most[random_below(&history->random, 6)]);
+	uint64_t gap = largest_gap(history);
+	/* All that is left: then no word of an extent lies behind its entries. */
+	if (gap > FORMAT_REGION_HEADER_BYTES && random_one_in(&history->random, 6))
+		size = gap - FORMAT_REGION_HEADER_BYTES;
 	uint64_t bytes = (size + FORMAT_REGION_HEADER_BYTES + 63) & ~(uint64_t)63;
 	struct pmemstream_region region;
 	unsigned live = 0;
@@ -451,7 +460,6 @@ static void act_allocate(struct history *history)
 		live += shadow->regions[i].state != REGION_GONE;
 	if (live >= history->regions_max)
 		return;
-	uint64_t gap = largest_gap(history);
 	struct shadow_region *made = &shadow->regions[shadow_add_region(shadow, bytes)];
 	history_trace(history, "allocate a region of %zu bytes", (size_t)size);
 	int err = pmemstream_region_allocate(history->stream, size, &region);
@@ -572,8 +580,22 @@ static enum action choose(struct history *history)
 	return ACT_APPEND;
 }
 
+void action_of_second(struct history *history)
+{
+	struct pmemstream *stream = history->stream;
+	/* Not while the first thread has yet to take what it announced to the shadow. */
+	bool settled = stream->next == history->shadow.count + 1 && !shadow_is_full(&history->shadow);
+
+	history_trace(history, "  and the second thread:");
+	if (settled && stream->next - stream_persisted(stream) <= stream->window && random_one_in(&history->random, 3))
+		act_async(history, false);
+	else
+		act_wait(history, 1);
+}
+
 void action_take(struct history *history)
 {
+	history->second.invited = history->has_second;
 	switch (choose(history)) {
 	case ACT_ASYNC:
 		act_async(history, false);
@@ -585,7 +607,7 @@ void action_take(struct history *history)
 		act_batch(history);
 		break;
 	case ACT_WAIT:
-		act_wait(history);
+		act_wait(history, random_one_in(&history->random, 4) ? 1 : POLLS_MAX);
 		break;
 	case ACT_RESERVE:
 		act_reserve(history);
@@ -611,5 +633,6 @@ void action_take(struct history *history)
 	default:
 		act_append(history);
 	}
+	history->second.invited = false;
 	history->statistics.actions++;
 }

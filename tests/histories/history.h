@@ -3,6 +3,7 @@
  *
  *     play.c     the lives: opening, actions, and how each one ends
  *     actions.c  what a process does with its stream
+ *     second.c   a second thread that comes in between
  *     damage.c   the medium damages what was acknowledged, and somebody has to say so
  *     check.c    compares what can be read with the shadow
  *
@@ -14,6 +15,7 @@
 #include "histories/machine.h"
 #include "histories/mover.h"
 #include "histories/random.h"
+#include "histories/second.h"
 #include "histories/shadow.h"
 #include "stream/stream.h"
 
@@ -53,6 +55,7 @@ struct history {
 	/* The same for many histories. */
 	struct machine machine;
 	struct mover mover;
+	struct second second;
 	struct data_mover_sync *synchronous;
 	struct shadow shadow;
 	struct statistics statistics;
@@ -65,7 +68,7 @@ struct history {
 	struct random random;
 	struct stream_options options;
 	unsigned weights[ACT_COUNT], weight_sum, data_bytes_max, regions_max;
-	bool short_lives;
+	bool short_lives, has_second;
 	bool decays; /* the medium may damage entries */
 	bool faulty; /* a failed sync or write-back may show up */
 	bool ended;  /* the damage was reported */
@@ -94,6 +97,8 @@ static inline bool history_failed(const struct history *history)
 
 /* actions.c: one action of the living process; afterwards machine.dead may be set. */
 void action_take(struct history *history);
+/* What the second thread does beside a call of the first. */
+void action_of_second(struct history *history);
 /* Marks what is persisted as promised, and looks at the order of the marks. */
 void action_note_promises(struct history *history);
 

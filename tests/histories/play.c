@@ -60,6 +60,7 @@ void history_init(struct history *history, enum medium_granularity granularity, 
 	history->machine.context = history;
 	mover_init(&history->mover, &history->machine);
 	history->synchronous = data_mover_sync_new();
+	second_init(history);
 	for (unsigned i = 0; i < 2; i++)
 		history->old[i] = calloc(1, bytes);
 	if (!history->synchronous || !history->old[0] || !history->old[1])
@@ -68,6 +69,7 @@ void history_init(struct history *history, enum medium_granularity granularity, 
 
 void history_free(struct history *history)
 {
+	second_free(history);
 	machine_free(&history->machine);
 	data_mover_sync_delete(history->synchronous);
 	for (unsigned i = 0; i < 2; i++)
@@ -105,6 +107,7 @@ static void choose_habits(struct history *history, uint64_t seed)
 	if (history->weights[ACT_FAULT] > 1 || random_one_in(random, 2))
 		history->weights[ACT_FAULT] = 0;
 	history->short_lives = random_one_in(random, 3);
+	history->has_second = random_one_in(random, 4);
 	if (history->short_lives && random_one_in(random, 2))
 		history->weights[ACT_ROUND] = history->weights[ACT_FREE] = 0;
 	history->weight_sum = 0;
@@ -179,6 +182,7 @@ static bool open_stream(struct history *history)
 		machine_arm(&history->machine, 1 + random_below(&history->random, 40));
 	if (cut_attach(history->machine.now, &medium))
 		abort();
+	medium.ops = second_ops(history);
 	history_trace(history, "open");
 	history->statistics.openings++;
 	if (stream_open(&history->stream, &medium, &history->options)) {
@@ -268,6 +272,8 @@ int history_play(struct history *history, uint64_t seed)
 	choose_habits(history, seed);
 	shadow_reset(&history->shadow, history->options.alignment);
 	machine_reset(&history->machine);
+	/* Caches are durable there: a thread's fence also stands for what it saw of another's ordinary stores. */
+	cut_set_seen_stores(history->machine.now, history->has_second);
 	machine_set_clock(UINT64_C(1700000000000000000));
 	for (unsigned i = 0; i < 2; i++)
 		memset(history->old[i], 0, history->medium_bytes);
