@@ -14,6 +14,8 @@
  *
  * A kill takes the process, not the page cache. What a power cut leaves is what the tests of the library are about.
  */
+#define _XOPEN_SOURCE 700 /* nftw */
+
 #include <errno.h>
 #include <ftw.h>
 #include <libpmemstream.h>
