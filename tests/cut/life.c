@@ -159,6 +159,14 @@ struct medium *cut_medium(struct cut *cut)
 	return &cut->medium;
 }
 
+static void set_writable(struct cut *cut, bool writable)
+{
+	if (writable != cut->medium.writable &&
+	    mprotect(cut->medium.base, cut->mapped_bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ))
+		cut_die("mprotect: %s", strerror(errno));
+	cut->medium.writable = writable;
+}
+
 static void forget_run(struct cut *cut)
 {
 	cut->hook = cut->watch_hook = (struct hook){0};
@@ -191,7 +199,7 @@ void cut_restart(struct cut *cut, const void *image)
 /* Both of one size and granularity; the caller holds the lock of `from`, `to` is his alone. */
 void cut_copy(struct cut *to, struct cut *from)
 {
-	cut_set_writable(to, true);
+	set_writable(to, true);
 	model_copy(to, from);
 	forget_run(to);
 	ranges_copy(&to->direct, &from->direct);
@@ -224,10 +232,7 @@ void cut_kill(struct cut *cut)
 void cut_set_writable(struct cut *cut, bool writable)
 {
 	cut_lock(cut);
-	if (writable != cut->medium.writable &&
-	    mprotect(cut->medium.base, cut->mapped_bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ))
-		cut_die("mprotect: %s", strerror(errno));
-	cut->medium.writable = writable;
+	set_writable(cut, writable);
 	cut_unlock(cut);
 }
 
