@@ -53,7 +53,7 @@ static struct {
 
 /* What a child tells the parent: so many lines of a group are in the stream, found or acknowledged. */
 struct report {
-	enum { FOUND, ACKNOWLEDGED, SYNCED } kind; /* SYNCED: so many fences and syncs were made */
+	enum report_kind { FOUND, ACKNOWLEDGED, SYNCED } kind; /* SYNCED: so many fences and syncs were made */
 	unsigned group;
 	size_t count;
 };
@@ -194,7 +194,7 @@ static ssize_t compare(struct pmemstream *stream, struct pmemstream_region regio
 	return count;
 }
 
-static void tell(int reports, int kind, unsigned group, size_t count)
+static void tell(int reports, enum report_kind kind, unsigned group, size_t count)
 {
 	struct report report = {.kind = kind, .group = group, .count = count};
 
