@@ -105,6 +105,16 @@ def kept_entry_replaced():
     return image.put(first.offset + 256, "Q", 1).data
 
 
+def dropped_entry_whole_again():
+    """Timestamp 1 of epoch 2, which the recovery that began epoch 3 did not keep, is whole all the same."""
+    image = Image(made(["allocate 300, kill", "kill"]))
+    region = image.regions[0]
+    at = region.offset + 256
+    image.put(at, "QQIIII", 8, 1, 2, 0xFFFFFFFF, crc32c(bytes(8)), 0)
+    return image.sum(at + 28, image.salt + u64(region.generation, at), (at, at + 28))\
+        .word(region.offset + 8, region.end_of_extent // 64 - region.offset // 64, region.generation).data
+
+
 def slots_of_region(image, both):
     region = image.regions[0]
     newer = max((128, 192), key=lambda at: struct.unpack_from("<Q", image.data, region.offset + at)[0])
@@ -173,6 +183,8 @@ FILES = {
     "record_of_older_epoch": ("the same record of an older epoch does not count",
                               lambda: (lambda i: i.record([(i.regions[0].offset, 14)]).put(1544, "I", 1)
                                        .sum(1660, i.salt, (1536, 1660)).data)(Image(made([TWO, "append 1 8, kill"])))),
+    "dropped_entry_whole_again": ("an entry above K of an older epoch does not count, though it checks",
+                                  dropped_entry_whole_again),
     "slot_of_incomplete_round": ("a region slot of a round that never completed does not count",
                                  lambda: slot_of_next_round(Image(made([LIFE + ", kill"])), 4)),
     "batch_cut": ("the last two entries belong to a batch that is not whole", lambda: batch([(6, 1), (7, 1)])),
