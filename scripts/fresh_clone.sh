@@ -10,6 +10,7 @@ where=$(mktemp -d "${TMPDIR:-/tmp}/fresh_clone.XXXXXX")
 
 # shellcheck disable=SC2016 # expanded where it runs
 in_the_clone='set -eux
+	make run
 	make check
 	make install DESTDIR="$PWD/build/somewhere"
 	make uninstall DESTDIR="$PWD/build/somewhere"
