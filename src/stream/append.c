@@ -56,6 +56,14 @@ int append_admit(struct pmemstream *stream, struct region *region, uint64_t gene
 	return window_has_room(stream, count) ? ADMIT_OK : ADMIT_WINDOW_FULL;
 }
 
+bool append_may_fit(struct pmemstream *stream, struct region *region, uint64_t size)
+{
+	uint64_t end_off = atomic_load_explicit(&region->end_off, memory_order_acquire);
+	uint64_t tail_off = atomic_load_explicit(&region->tail_off, memory_order_acquire);
+
+	return append_space(stream, size) <= end_off - tail_off;
+}
+
 static bool is_reserved(struct pmemstream *stream, struct region *region, uint64_t generation)
 {
 	spinlock_take(&stream->order);
@@ -215,7 +223,7 @@ EXPORT int pmemstream_append(struct pmemstream *stream, struct pmemstream_region
 	struct region *found = region_resolve(stream, region, region_runtime, &generation);
 	if (!found)
 		return -1;
-	uint32_t data_crc = crc32c(0, data, size);
+	uint32_t data_crc = append_may_fit(stream, found, size) ? crc32c(0, data, size) : 0;
 	if (append_take(stream, found, generation, size, &ticket))
 		return -1;
 
@@ -247,7 +255,7 @@ EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, s
 	if (!found)
 		return -1;
 	bool moves = size && !mover_is_synchronous(vdm);
-	uint32_t data_crc = crc32c(0, data, size);
+	uint32_t data_crc = append_may_fit(stream, found, size) ? crc32c(0, data, size) : 0;
 	if (moves && mover_prepare(stream, vdm, data, size, &copy))
 		return -1;
 	if (append_take(stream, found, generation, size, &ticket)) {

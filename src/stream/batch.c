@@ -80,8 +80,11 @@ EXPORT int pmemstream_batch_add(struct pmemstream_batch *batch, struct pmemstrea
 	if (batch->count >= batch->stream->window / 2)
 		return error_set(E2BIG, "a batch has at most %zu entries, half the stream's window",
 				 (size_t)batch->stream->window / 2);
-	if (size > FORMAT_ENTRY_SIZE_MAX)
-		return error_set(ENOSPC, "an entry has at most %zu bytes", (size_t)FORMAT_ENTRY_SIZE_MAX);
+	/* What fits no empty region is not to be read: see append_may_fit. What fits no longer is commit's to say. */
+	uint64_t region_bytes = atomic_load_explicit(&found->end_off, memory_order_acquire) - region.offset;
+	if (append_space(batch->stream, size) > region_bytes - FORMAT_REGION_HEADER_BYTES)
+		return error_set(ENOSPC, "an entry of %zu bytes does not fit the region at %zu", size,
+				 (size_t)region.offset);
 	if (grow((void **)&batch->parts, &batch->room, batch->count + 1, sizeof(*batch->parts)) ||
 	    grow((void **)&batch->data, &batch->data_room, batch->data_bytes + size, 1))
 		return -1;

@@ -62,7 +62,7 @@ static int append_pieces(struct pmemstream *stream, struct region *region, uint6
 	struct format_entry entry;
 	uint32_t data_crc = 0;
 
-	for (int i = 0; i < iovcnt; i++)
+	for (int i = 0; i < iovcnt && append_may_fit(stream, region, size); i++)
 		data_crc = crc32c(data_crc, iov[i].iov_base, iov[i].iov_len);
 	if (append_take(stream, region, generation, size, ticket))
 		return -1;
@@ -87,7 +87,8 @@ EXPORT int pmemstream_appendv(struct pmemstream *stream, struct pmemstream_regio
 	if (!found)
 		return -1;
 	if (!total_of(iov, iovcnt, &size))
-		return error_set(ENOSPC, "an entry has at most %zu bytes", (size_t)FORMAT_ENTRY_SIZE_MAX);
+		return error_set(ENOSPC, "the pieces have more together than the %zu bytes of an entry",
+				 (size_t)FORMAT_ENTRY_SIZE_MAX);
 	if (size <= GATHER_BYTES) {
 		char gathered[GATHER_BYTES];
 		size_t used = 0;

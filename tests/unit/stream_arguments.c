@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 enum { FILE_BYTES = 1 << 18, BLOCK = 512 };
 
@@ -162,6 +163,39 @@ static void a_handle_of_another_stream_is_refused(void **state)
 	opened_free(&two);
 }
 
+static void no_byte_is_read_of_data_that_cannot_fit(void **state)
+{
+	(void)state;
+	static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 31, ((size_t)1 << 48) - 1, (size_t)1 << 40,
+				       (size_t)1 << 33};
+	struct opened opened;
+
+	opened_new(&opened, "PAGE", FILE_BYTES, BLOCK);
+	struct pmemstream *stream = opened.stream;
+	struct pmemstream_region region = region_of(stream, 1000);
+	struct pmemstream_entry entry = {.offset = 7};
+	struct data_mover_sync *mover = data_mover_sync_new();
+	struct pmemstream_batch *batch;
+	static const char data[1] = "x";
+
+	assert_int_equal(pmemstream_batch_begin(stream, &batch), 0);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		struct iovec pieces[] = {{(void *)(uintptr_t)data, 1}, {(void *)(uintptr_t)data, sizes[i]}};
+		assert_fails(stream, pmemstream_append(stream, region, NULL, data, sizes[i], &entry), ENOSPC);
+		assert_fails(stream, pmemstream_appendv(stream, region, NULL, pieces, 2, &entry), ENOSPC);
+		assert_fails(stream, pmemstream_batch_add(batch, region, NULL, data, sizes[i]), ENOSPC);
+		assert_fails(stream,
+			     pmemstream_async_append(stream, data_mover_sync_get_vdm(mover), region, NULL, data,
+						     sizes[i], &entry),
+			     ENOSPC);
+	}
+	assert_int_equal(entry.offset, 7);
+	assert_int_equal(pmemstream_committed_timestamp(stream), 0);
+	pmemstream_batch_abort(&batch);
+	data_mover_sync_delete(mover);
+	opened_free(&opened);
+}
+
 static void the_message_is_never_null_and_each_threads_own(void **state)
 {
 	(void)state;
@@ -185,6 +219,7 @@ int main(void)
 		cmocka_unit_test(every_function_takes_null),
 		cmocka_unit_test(no_offset_but_that_of_a_region_names_a_region),
 		cmocka_unit_test(a_handle_of_another_stream_is_refused),
+		cmocka_unit_test(no_byte_is_read_of_data_that_cannot_fit),
 		cmocka_unit_test(the_message_is_never_null_and_each_threads_own),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
