@@ -23,7 +23,9 @@ struct pmemstream_series {
 	struct pmemstream_series_config config;
 	pthread_mutex_t mutex; /* one thread at a time changes to the next region */
 	_Atomic uint64_t number;
-	_Atomic uint64_t region_off; /* of the newest region; UINT64_MAX: none yet */
+	/* Of the newest region; NULL: none yet. A handle, since of an offset nobody can tell whose region it is by now.
+	 */
+	struct pmemstream_region_runtime *_Atomic newest;
 };
 
 struct segment {
@@ -104,6 +106,7 @@ static int check_name(const char *name)
 EXPORT int pmemstream_series_open(struct pmemstream *stream, const char *name,
 				  const struct pmemstream_series_config *config, struct pmemstream_series **series)
 {
+	struct pmemstream_region_runtime *newest = NULL;
 	struct segment *segments;
 	size_t count;
 
@@ -111,6 +114,10 @@ EXPORT int pmemstream_series_open(struct pmemstream *stream, const char *name,
 		return error_set(EINVAL, "no stream, config, size of its regions, or place for the series");
 	if (check_name(name) || stream_writable(stream) || list(stream, name, &segments, &count))
 		return -1;
+	if (count && pmemstream_region_runtime_initialize(stream, segments[count - 1].region, &newest)) {
+		free(segments);
+		return -1;
+	}
 	struct pmemstream_series *made = calloc(1, sizeof(*made));
 	if (made) {
 		made->stream = stream;
@@ -118,7 +125,7 @@ EXPORT int pmemstream_series_open(struct pmemstream *stream, const char *name,
 		made->config = *config;
 		pthread_mutex_init(&made->mutex, NULL);
 		atomic_store(&made->number, count ? segments[count - 1].number : 0);
-		atomic_store(&made->region_off, count ? segments[count - 1].region.offset : UINT64_MAX);
+		atomic_store(&made->newest, newest);
 		*series = made;
 	}
 	free(segments);
@@ -172,26 +179,40 @@ static int retain(struct pmemstream_series *series)
 	return err;
 }
 
-/* Goes on to the next region, unless another thread did since full was the newest one. */
-static int roll(struct pmemstream_series *series, uint64_t full_off)
+/* Under the series' mutex: the next region becomes the newest one. */
+static int add_region(struct pmemstream_series *series, uint64_t number)
 {
-	char label[FORMAT_LABEL_BYTES];
+	struct pmemstream_region_runtime *runtime;
 	struct pmemstream_region region;
+	char label[FORMAT_LABEL_BYTES];
+
+	snprintf(label, sizeof(label), "%s.%zu", series->name, (size_t)number);
+	int err = pmemstream_region_allocate_labeled(series->stream, series->config.region_bytes, label, &region);
+	if (err && errno == ENOSPC && !retain(series))
+		err = pmemstream_region_allocate_labeled(series->stream, series->config.region_bytes, label, &region);
+	if (err)
+		return -1;
+	if (pmemstream_region_runtime_initialize(series->stream, region, &runtime)) {
+		err = errno;
+		pmemstream_region_free(series->stream, region);
+		errno = err;
+		return -1;
+	}
+	atomic_store(&series->number, number);
+	atomic_store(&series->newest, runtime);
+	return 0;
+}
+
+/* Goes on to the next region, unless another thread did since full was the newest one. */
+static int roll(struct pmemstream_series *series, const struct pmemstream_region_runtime *full)
+{
 	int err = 0;
 
 	pthread_mutex_lock(&series->mutex);
-	if (atomic_load(&series->region_off) == full_off) {
-		uint64_t number = full_off == UINT64_MAX ? 0 : atomic_load(&series->number) + 1;
-		snprintf(label, sizeof(label), "%s.%zu", series->name, (size_t)number);
-		err = pmemstream_region_allocate_labeled(series->stream, series->config.region_bytes, label, &region);
-		if (err && errno == ENOSPC && !retain(series))
-			err = pmemstream_region_allocate_labeled(series->stream, series->config.region_bytes, label,
-								 &region);
-		if (!err) {
-			atomic_store(&series->number, number);
-			atomic_store(&series->region_off, region.offset);
+	if (atomic_load(&series->newest) == full) {
+		err = add_region(series, full ? atomic_load(&series->number) + 1 : 0);
+		if (!err)
 			err = retain(series);
-		}
 	}
 	pthread_mutex_unlock(&series->mutex);
 	return err;
@@ -207,12 +228,18 @@ EXPORT int pmemstream_series_append(struct pmemstream_series *series, const void
 		return error_set(ENOSPC, "an entry of %zu bytes does not fit a region of %zu of series \"%s\"", size,
 				 (size_t)series->config.region_bytes, series->name);
 	for (;;) {
-		struct pmemstream_region region = {.offset = atomic_load(&series->region_off)};
-		if (region.offset != UINT64_MAX && !pmemstream_append(series->stream, region, NULL, data, size, entry))
-			return 0;
-		if (region.offset != UINT64_MAX && errno != ENOSPC)
-			return -1;
-		if (roll(series, region.offset))
+		struct pmemstream_region_runtime *newest = atomic_load(&series->newest);
+		if (newest) {
+			struct pmemstream_region region = {.offset = atomic_load(&newest->region->off)};
+			if (!pmemstream_append(series->stream, region, newest, data, size, entry))
+				return 0;
+			/* Whatever is wrong with a region that other threads went on from, and freed, is no matter. */
+			if (atomic_load(&series->newest) != newest)
+				continue;
+			if (errno != ENOSPC)
+				return -1;
+		}
+		if (roll(series, newest))
 			return -1;
 	}
 }

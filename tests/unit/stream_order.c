@@ -5,10 +5,12 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -216,6 +218,44 @@ static void a_series_rolls_on_and_keeps_the_newest_bytes(void **state)
 	assert_true(again >= 3 && again <= 5);
 }
 
+static char *unreadable;
+static struct pmemstream_series *rolled;
+
+/* Reading the data of an append faults: the series rolls on and frees the region that the append chose. */
+static void roll_on(int signal_number)
+{
+	struct pmemstream_region region;
+
+	(void)signal_number;
+	if (mprotect(unreadable, 4096, PROT_READ | PROT_WRITE))
+		abort();
+	while (!pmemstream_region_find(stream, "roll.0", &region))
+		if (pmemstream_series_append(rolled, "filling", 7, NULL))
+			abort();
+}
+
+static void an_append_to_a_series_outlives_that_its_region_is_freed(void **state)
+{
+	(void)state;
+	struct pmemstream_series_config config = {.region_bytes = 1000, .keep_bytes = 1};
+	struct sigaction fault = {.sa_handler = roll_on}, former;
+	struct pmemstream_entry entry;
+
+	unreadable = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(unreadable != MAP_FAILED);
+	strcpy(unreadable, "late");
+	assert_int_equal(pmemstream_series_open(stream, "roll", &config, &rolled), 0);
+	assert_int_equal(pmemstream_series_append(rolled, "first", 5, NULL), 0);
+	assert_int_equal(mprotect(unreadable, 4096, PROT_NONE), 0);
+	assert_int_equal(sigaction(SIGSEGV, &fault, &former), 0);
+	int err = pmemstream_series_append(rolled, unreadable, 5, &entry);
+	sigaction(SIGSEGV, &former, NULL);
+	assert_int_equal(err, 0);
+	assert_string_equal(pmemstream_entry_data(stream, entry), "late");
+	pmemstream_series_close(&rolled);
+	munmap(unreadable, 4096);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +265,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(seek_finds_the_first_entry_with_at_least_that_timestamp, begin, end),
 		cmocka_unit_test_setup_teardown(a_stream_grows_while_it_is_used_and_keeps_what_it_has, begin, end),
 		cmocka_unit_test_setup_teardown(a_series_rolls_on_and_keeps_the_newest_bytes, begin, end),
+		cmocka_unit_test_setup_teardown(an_append_to_a_series_outlives_that_its_region_is_freed, begin, end),
 	};
 
 	setenv("PMEM2_FORCE_GRANULARITY", "CACHE_LINE",
