@@ -311,7 +311,7 @@ enum pmemstream_flags {
 	PMEMSTREAM_COMMITTED =
 		2, /* open, with READ_ONLY: see another process's entries when they are committed. A power cut may take
 		    * such entries back, and their timestamps are used again. Otherwise: when they are durable. */
-	PMEMSTREAM_CREATE = 4,   /* open: create the file where there is none */
+	PMEMSTREAM_CREATE = 4,   /* open: create the stream where there is no file, or where a cut creation left one */
 	PMEMSTREAM_PREFAULT = 8, /* touch every page */
 };
 

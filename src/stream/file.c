@@ -110,6 +110,14 @@ int file_create(const char *path, uint64_t bytes, mode_t mode)
 	return err;
 }
 
+int file_fill(struct file *file, uint64_t bytes)
+{
+	if (write_zeros(file->fd, file->path, 0, bytes) || sync_folder(file->path))
+		return -1;
+	file->bytes = bytes;
+	return 0;
+}
+
 static int pmem2_failed(const char *path, int err)
 {
 	/* libpmem2 returns -errno, or a code of its own below -100000. */
@@ -146,7 +154,8 @@ static int map(struct file *file, uint64_t from, uint64_t to)
 		err = pmem2_config_set_vm_reservation(config, file->reservation, from);
 	if (!err && from)
 		err = pmem2_config_set_offset(config, from);
-	if (!err)
+	/* libpmem2 takes whole pages only, or else the whole file. */
+	if (!err && to % (uint64_t)sysconf(_SC_PAGESIZE) == 0)
 		err = pmem2_config_set_length(config, to - from);
 	if (!err)
 		err = pmem2_source_from_fd(&source, file->fd);

@@ -37,6 +37,9 @@ int file_open(struct file *file, const char *path, bool writable);
 /* Unmaps, unlocks, closes. */
 void file_close(struct file *file);
 
+/* Gives an empty file, which this process has locked, its size: as file_create does. */
+int file_fill(struct file *file, uint64_t bytes);
+
 /* A medium of the file's map. */
 int file_medium(struct file *file, struct medium *medium);
 

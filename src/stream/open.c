@@ -67,12 +67,13 @@ static int fill_random(void *to, size_t bytes)
 static int prepare_header(struct pmemstream *stream, const struct stream_options *options)
 {
 	struct format_header *header = &stream->header;
-	bool small = options->block_size == FORMAT_BLOCK_MIN || !stream->lines;
+	uint64_t block_size = options->block_size ? options->block_size : options->new_block_size;
+	bool small = block_size == FORMAT_BLOCK_MIN || !stream->lines;
 
 	*header = (struct format_header){
 		.salt = options->salt,
 		.size = stream->medium.size,
-		.block_size = options->block_size,
+		.block_size = block_size,
 		.alignment = options->alignment ? options->alignment
 			     : small            ? 8
 						: LINE_BYTES,

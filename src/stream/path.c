@@ -38,7 +38,8 @@ static struct stream_options options_of(const struct pmemstream_config *config)
 		.alignment = config->alignment,
 		.window = config->window,
 		.reservation_ns = config->reservation_ns,
-		.must_exist = true,
+		.new_block_size = config->block_size ? config->block_size : DEFAULT_BLOCK_SIZE,
+		.must_exist = !(config->flags & PMEMSTREAM_CREATE),
 	};
 }
 
@@ -55,14 +56,27 @@ static int name_holder(struct file *file)
 	return -1;
 }
 
+/* The size that the config asks for, in whole pages. */
+static int file_bytes(const struct pmemstream_config *config, uint64_t *bytes)
+{
+	if (!config->size || !checked_round_up(config->size, (uint64_t)sysconf(_SC_PAGESIZE), bytes) ||
+	    *bytes > INT64_MAX)
+		return error_set(EINVAL, "a stream cannot have %zu bytes", (size_t)config->size);
+	return 0;
+}
+
 static int open_file(struct pmemstream **stream, struct file *file, const struct stream_options *options,
 		     const struct pmemstream_config *config)
 {
 	struct pmemstream *opened;
 	struct medium medium;
+	uint64_t bytes;
 
 	if (file->writable && file_lock(file, FILE_LOCK_WRITER))
 		return name_holder(file);
+	/* A creation that was cut: its file is empty, all zero, or says that it is being created. */
+	if (!file->bytes && !options->must_exist && (file_bytes(config, &bytes) || file_fill(file, bytes)))
+		return -1;
 	if (file_medium(file, &medium))
 		return -1;
 	if (config->flags & PMEMSTREAM_PREFAULT)
@@ -119,16 +133,15 @@ static int create(struct pmemstream **stream, const char *path, const struct pme
 	uint64_t bytes;
 
 	options.must_exist = false;
-	options.block_size = config->block_size ? config->block_size : DEFAULT_BLOCK_SIZE;
-	if (!config->size || !checked_round_up(config->size, (uint64_t)sysconf(_SC_PAGESIZE), &bytes) ||
-	    bytes > INT64_MAX)
-		return error_set(EINVAL, "a stream cannot have %zu bytes", (size_t)config->size);
-	if (file_create(path, bytes, (mode_t)(config->mode ? config->mode : DEFAULT_MODE)))
+	if (file_bytes(config, &bytes) ||
+	    file_create(path, bytes, (mode_t)(config->mode ? config->mode : DEFAULT_MODE)))
 		return -1;
 	if (!open_path(stream, path, &options, config))
 		return 0;
 	int err = errno;
-	unlink(path);
+	/* Who opened it meanwhile, to create the stream in it, keeps it. */
+	if (err != EWOULDBLOCK)
+		unlink(path);
 	errno = err;
 	return -1;
 }
@@ -158,8 +171,10 @@ EXPORT int pmemstream_open(struct pmemstream **stream, const char *path, const s
 		return 0;
 	if (errno != ENOENT || !(used->flags & PMEMSTREAM_CREATE))
 		return -1;
-	/* Whoever creates it between the two calls wins, and is waited for by no one. */
-	return create(stream, path, used);
+	if (!create(stream, path, used))
+		return 0;
+	/* Somebody else made it between the two calls. */
+	return errno == EEXIST ? open_path(stream, path, &options, used) : -1;
 }
 
 void path_close(struct pmemstream *stream)

@@ -95,6 +95,7 @@ struct stream_options {
 	uint64_t round_bytes;    /* a round follows after so many appended bytes; 0: 4 MiB */
 	uint64_t salt;           /* 0: random; tests give one */
 	bool must_exist;         /* an empty map is refused */
+	uint64_t new_block_size; /* of a stream that is created where block_size is 0 */
 	bool live;               /* read-only, beside a writer that has published live_limit */
 	uint64_t live_limit;
 };

@@ -206,7 +206,40 @@ static void open_refuses_what_is_no_stream_and_leaves_it_alone(void **state)
 	assert_null(stream);
 	assert_int_equal(pmemstream_open(&stream, path, &creating), 0);
 	pmemstream_delete(&stream);
+	assert_int_equal(pmemstream_open(&stream, path, &creating), 0);
+	pmemstream_delete(&stream);
 	unlink(path);
+}
+
+static void a_creation_that_was_cut_is_finished_by_an_opening_that_may_create(void **state)
+{
+	(void)state;
+	struct pmemstream *stream = NULL;
+	struct pmemstream_config creating = {.flags = PMEMSTREAM_CREATE, .size = STREAM_BYTES, .block_size = 256};
+	struct pmemstream_statistics statistics;
+
+	for (int left = 0; left < 4; left++) {
+		new_path();
+		int fd = open(path, O_CREAT | O_RDWR, 0600);
+		if (left) /* 0 empty, 1 zero, 2 being created, 3 something else */
+			assert_int_equal(ftruncate(fd, 100000), 0);
+		if (left == 2)
+			assert_int_equal(pwrite(fd, "pmstrnew and what not", 21, 0), 21);
+		if (left == 3)
+			assert_int_equal(pwrite(fd, "precious", 8, 0), 8);
+		close(fd);
+		assert_int_equal(pmemstream_open(&stream, path, NULL), -1);
+		assert_int_equal(errno, EINVAL);
+		int err = pmemstream_open(&stream, path, &creating);
+		assert_int_equal(err, left == 3 ? -1 : 0);
+		if (!err) {
+			assert_int_equal(pmemstream_get_statistics(stream, &statistics), 0);
+			assert_int_equal(statistics.size, left ? 100000 : STREAM_BYTES);
+			assert_int_equal(statistics.block_size, 256);
+			pmemstream_delete(&stream);
+		}
+		unlink(path);
+	}
 }
 
 static void a_reader_sees_what_a_live_writer_made_durable_and_its_regions(void **state)
@@ -436,6 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_created_file_is_whole_and_refused_a_second_time),
 		cmocka_unit_test(open_refuses_what_is_no_stream_and_leaves_it_alone),
+		cmocka_unit_test(a_creation_that_was_cut_is_finished_by_an_opening_that_may_create),
 		cmocka_unit_test(a_reader_sees_what_a_live_writer_made_durable_and_its_regions),
 		cmocka_unit_test(a_reader_that_sleeps_is_woken_by_the_writer),
 		cmocka_unit_test(a_killed_writer_is_noticed_and_its_successor_followed),
