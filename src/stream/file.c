@@ -299,6 +299,14 @@ int file_lock(struct file *file, enum file_lock lock)
 	return error_system("%s: lock", file->path);
 }
 
+void file_unlock(struct file *file, enum file_lock lock)
+{
+	struct flock wanted = lock_of(lock, true);
+
+	wanted.l_type = F_UNLCK;
+	fcntl(file->lock_fd, F_OFD_SETLK, &wanted);
+}
+
 int file_is_locked(struct file *file, enum file_lock lock)
 {
 	/* A query tells of any lock that a write lock would meet; it takes none, also on a read-only descriptor. */

@@ -57,6 +57,7 @@ enum file_lock { FILE_LOCK_WRITER, FILE_LOCK_READY };
 /* 0; or -1 with EWOULDBLOCK where another process, or this one through another open, holds it. */
 int file_lock(struct file *file, enum file_lock lock);
 /* 1: somebody else holds it, 0: nobody, -1: errno. */
+void file_unlock(struct file *file, enum file_lock lock);
 int file_is_locked(struct file *file, enum file_lock lock);
 
 #endif

@@ -91,7 +91,10 @@ static int open_file(struct pmemstream **stream, struct file *file, const struct
 		return -1;
 	}
 	opened->file = file;
-	if (file->writable) {
+	if (!opened->writable) {
+		/* Features that allow reading only: nobody is kept from writing who knows them. */
+		file_unlock(file, FILE_LOCK_WRITER);
+	} else if (file->writable) {
 		area_begin(opened);
 		if (file_lock(file, FILE_LOCK_READY)) {
 			err = errno;
