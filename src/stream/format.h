@@ -54,7 +54,9 @@ enum {
 #define FORMAT_CHECKED_MAX    ((UINT64_C(1) << 40) - 1)
 #define FORMAT_EXTENT_USED    (UINT64_C(1) << 39)
 #define FORMAT_ENTRY_SIZE_MAX ((UINT64_C(1) << 48) - 1)
-#define FORMAT_LAG_NONE       UINT32_MAX
+/* Timestamps, rounds and sequences of slots: more nobody can have counted to. */
+#define FORMAT_COUNT_MAX (UINT64_C(1) << 60)
+#define FORMAT_LAG_NONE  UINT32_MAX
 
 /* Section 2. */
 struct format_header {

@@ -48,6 +48,18 @@ static int read_stream_slots(struct recovery *recovery)
 	return 0;
 }
 
+/* From there on so many more are counted without a look at the limits of the words that hold them. */
+static int check_counts(struct recovery *recovery)
+{
+	const struct format_stream_slot *slot = &recovery->slot;
+	const uint64_t counts[] = {slot->sequence, slot->persisted, slot->kept, recovery->highest_round};
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		if (counts[i] > FORMAT_COUNT_MAX)
+			return recover_damage("a slot says that the stream counted to %zu", (size_t)counts[i]);
+	return 0;
+}
+
 static int read_allocator(struct recovery *recovery)
 {
 	struct pmemstream *stream = recovery->stream;
@@ -172,6 +184,21 @@ static int add_region(struct recovery *recovery, uint64_t off, uint64_t bytes, s
 	return 0;
 }
 
+/* A word that the record would put where no extent begins, be it into somebody's entries. */
+static int check_record(struct recovery *recovery)
+{
+	for (uint32_t i = 0; recovery->pending && i < recovery->record.count; i++) {
+		uint64_t off = recovery->record.words[i].off, extent_off;
+		if (off == FORMAT_NEXT_GENERATION_OFF)
+			continue;
+		extents_find(&recovery->stream->extents, off, &extent_off);
+		if (extent_off != off || off >= recovery->stream->extents.end_off)
+			return recover_damage("the allocator's record at %d has a word for %zu, where no extent begins",
+					      FORMAT_RECORD_OFF, (size_t)off);
+	}
+	return 0;
+}
+
 static int read_extents(struct recovery *recovery)
 {
 	struct pmemstream *stream = recovery->stream;
@@ -214,7 +241,10 @@ int recover_read(struct recovery *recovery, struct pmemstream *stream, uint64_t 
 	if (!read_word(recovery, FORMAT_NEXT_GENERATION_OFF, &recovery->next_generation))
 		return recover_damage("the allocator's next generation at %d does not check",
 				      FORMAT_NEXT_GENERATION_OFF);
-	if (read_extents(recovery))
+	if (read_extents(recovery) || check_record(recovery))
+		return -1;
+
+	if (check_counts(recovery))
 		return -1;
 
 	bool torn = recovery->stream_slot_torn;

@@ -89,6 +89,8 @@ class Region:
         slots = [slot_fields(stream, offset + at, self.generation, "<QQQI") for at in (128, 192)]
         slots = [slot for slot in slots if slot and REGION_HEADER <= slot[1] <= length
                  and not slot[1] % stream.alignment]
+        if any(slot[0] > 1 << 60 for slot in slots):
+            damaged(f"region at {offset}: a slot counted too far")
         self.torn = len(slots) < 2
         self.vouched = max((slot[2] for slot in slots), default=0)
         slots = [slot for slot in slots if slot[0] <= stream.round]
@@ -161,6 +163,8 @@ class Stream:
         self.torn = len(slots) < 2
         best = max(slots, key=lambda slot: slot[0])
         self.sequence, self.round, self.p, self.k, self.epoch, self.flags, self.digest = best
+        if max(self.sequence, self.p, self.k, *(slot[1] for slot in slots)) > 1 << 60:
+            damaged("a stream slot counted too far")
 
     def read_regions(self):
         record, words = self.data[1536:1664], {}
@@ -179,15 +183,18 @@ class Stream:
         self.next_generation = self.checked_word(words.get(2056, self.data[2056:2064]), 2056)
         if self.next_generation is None:
             damaged("allocator: next generation")
-        regions, offset = [], self.arena
+        regions, offset, starts = [], self.arena, {2056}
         while offset < self.arena_end:
             word = self.checked_word(words.get(offset, self.data[offset:offset + 8]), offset) or 0
             length = (word & (1 << 39) - 1) * self.block_size
             if not length or offset + length > self.arena_end:
                 damaged(f"extent at {offset}")
+            starts.add(offset)
             if word >> 39:
                 regions.append(Region(self, offset, length))
             offset += length
+        if not starts.issuperset(words):
+            damaged("allocator: a word of its record where no extent begins")
         if len({region.generation for region in regions}) < len(regions):
             damaged("two regions of one generation")
         return sorted(regions, key=lambda region: region.generation)
