@@ -48,8 +48,8 @@ struct region {
 	_Atomic uint64_t off, end_off;
 	_Atomic uint64_t tail_off;     /* where the next entry begins */
 	_Atomic uint64_t verified_off; /* entries in front of it were checked by this process */
-	uint64_t trusted_off;          /* entries from here on were written or recovered by this process */
-	uint32_t seed;                 /* format_entry_seed */
+	_Atomic uint64_t trusted_off;  /* entries from here on were written or recovered by this process */
+	_Atomic uint32_t seed;         /* format_entry_seed */
 	bool closed;                   /* is being freed: no appends */
 	bool reserved;                 /* somebody holds the tail */
 	bool grew;                     /* is in the list of regions that the next round looks at */
