@@ -108,11 +108,13 @@ struct region *region_resolve(struct pmemstream *stream, struct pmemstream_regio
 		return region_find(stream, region, generation);
 	struct region *found = runtime->region;
 	*generation = runtime->generation;
+	/* In front of the generation: as long as that stands, the place is this region's. */
+	uint64_t off = atomic_load_explicit(&found->off, memory_order_acquire);
 	if (atomic_load_explicit(&found->generation, memory_order_acquire) != *generation) {
 		error_set(ESTALE, "the region of this runtime was freed");
 		return NULL;
 	}
-	if (runtime->stream != stream || atomic_load_explicit(&found->off, memory_order_acquire) != region.offset) {
+	if (runtime->stream != stream || off != region.offset) {
 		error_set(EINVAL, "the runtime does not belong to a region at offset %zu", (size_t)region.offset);
 		return NULL;
 	}
