@@ -49,9 +49,10 @@ void window_take(struct pmemstream *stream, struct region *region, uint64_t size
 	};
 	if (ticket->limit_raised)
 		window_raise_limit(stream, region, off);
-	atomic_store_explicit(&slot->off, off, memory_order_relaxed);
+	/* Release, so that who reads what is filled in here also sees that persisted passed what stood here before. */
+	atomic_store_explicit(&slot->off, off, memory_order_release);
 	atomic_store_explicit(&slot->bytes, ticket->bytes, memory_order_relaxed);
-	atomic_store_explicit(&slot->region, region, memory_order_relaxed);
+	atomic_store_explicit(&slot->region, region, memory_order_release);
 	atomic_store_explicit(&slot->limit_raised, ticket->limit_raised, memory_order_relaxed);
 	atomic_store_explicit(&slot->word, timestamp << SLOT_TIMESTAMP_SHIFT | (more ? SLOT_MORE : 0) | SLOT_TAKEN,
 			      memory_order_release);
@@ -129,7 +130,8 @@ uint64_t window_safe_off(struct pmemstream *stream, struct region *region)
 				     above */
 		uint64_t off = atomic_load_explicit(&slot->off, memory_order_acquire);
 		struct region *owner = atomic_load_explicit(&slot->region, memory_order_acquire);
-		if (owner == region && off < safe_off && word_of(stream, timestamp))
+		/* A slot is reused only when its timestamp is durable: until then what was read belongs to it. */
+		if (owner == region && off < safe_off && stream_persisted(stream) < timestamp)
 			safe_off = off;
 	}
 	return safe_off;
