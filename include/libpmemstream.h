@@ -329,7 +329,8 @@ struct pmemstream_config {
 /*
  * Creates a file with a stream of config->size bytes, which must not exist, and opens it for writing. Every block of
  * the file is written, so that no append meets a full disk; the file's name is durable on return. 0; or -1 with EINVAL,
- * EEXIST, ENOSPC, EROFS, EACCES and what else open(2) says, ENOMEM; then no file is left.
+ * EEXIST, ENOSPC, EROFS, EACCES and what else open(2) says, ENOMEM; then no file is left; or EWOULDBLOCK: somebody
+ * opened the new file with PMEMSTREAM_CREATE first, and it is his.
  */
 int pmemstream_create(struct pmemstream **stream, const char *path, const struct pmemstream_config *config);
 

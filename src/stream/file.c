@@ -93,21 +93,62 @@ static int write_zeros(int fd, const char *path, uint64_t from, uint64_t to)
 	return err;
 }
 
+static struct flock lock_of(enum file_lock lock, bool writable)
+{
+	return (struct flock){
+		.l_type = writable ? F_WRLCK : F_RDLCK,
+		.l_whence = SEEK_SET,
+		.l_start = FORMAT_VOLATILE_OFF + (lock == FILE_LOCK_READY),
+		.l_len = 1,
+	};
+}
+
+/* The lock of a writer, on a descriptor of its own, before the first byte: who finds the file meanwhile and may create
+ * is kept out until it is whole. */
+static int lock_new(int fd, const char *path)
+{
+	struct flock wanted = lock_of(FILE_LOCK_WRITER, true);
+	struct stat status;
+
+	if (fcntl(fd, F_OFD_SETLK, &wanted))
+		return errno == EAGAIN || errno == EACCES
+			       ? error_set(EWOULDBLOCK, "%s is being created elsewhere", path)
+			       : error_system("%s: lock", path);
+	if (fstat(fd, &status))
+		return error_system("%s", path);
+	return status.st_size ? error_set(EEXIST, "%s was created elsewhere meanwhile", path) : 0;
+}
+
 int file_create(const char *path, uint64_t bytes, mode_t mode)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 
 	if (fd < 0)
 		return error_system("%s", path);
-	int err = write_zeros(fd, path, 0, bytes);
-	if (!err)
-		err = sync_folder(path);
+	int err = lock_new(fd, path);
+	/* Removed, where that must be, by who has the lock only: without it the file may be somebody's stream. */
+	if (!err && (write_zeros(fd, path, 0, bytes) || sync_folder(path))) {
+		err = -1;
+		int kept = errno;
+		unlink(path);
+		errno = kept;
+	}
 	int kept = errno;
 	close(fd);
-	if (err)
-		unlink(path);
 	errno = kept;
 	return err;
+}
+
+int file_look_again(struct file *file)
+{
+	struct stat status;
+
+	if (fstat(file->fd, &status))
+		return error_system("%s", file->path);
+	if (!status.st_nlink)
+		return error_set(ENOENT, "%s was removed", file->path);
+	file->bytes = (uint64_t)status.st_size;
+	return 0;
 }
 
 int file_fill(struct file *file, uint64_t bytes)
@@ -276,16 +317,6 @@ int file_grow(struct file *file, uint64_t bytes)
 		err = errno;
 	errno = err;
 	return -1;
-}
-
-static struct flock lock_of(enum file_lock lock, bool writable)
-{
-	return (struct flock){
-		.l_type = writable ? F_WRLCK : F_RDLCK,
-		.l_whence = SEEK_SET,
-		.l_start = FORMAT_VOLATILE_OFF + (lock == FILE_LOCK_READY),
-		.l_len = 1,
-	};
 }
 
 int file_lock(struct file *file, enum file_lock lock)

@@ -37,6 +37,8 @@ int file_open(struct file *file, const char *path, bool writable);
 /* Unmaps, unlocks, closes. */
 void file_close(struct file *file);
 
+/* After the lock was taken: how large the file is now, and whether it still has a name (ENOENT). */
+int file_look_again(struct file *file);
 /* Gives an empty file, which this process has locked, its size: as file_create does. */
 int file_fill(struct file *file, uint64_t bytes);
 

@@ -75,6 +75,8 @@ static int open_file(struct pmemstream **stream, struct file *file, const struct
 	if (file->writable && file_lock(file, FILE_LOCK_WRITER))
 		return name_holder(file);
 	/* A creation that was cut: its file is empty, all zero, or says that it is being created. */
+	if (!options->must_exist && file_look_again(file))
+		return -1;
 	if (!file->bytes && !options->must_exist && (file_bytes(config, &bytes) || file_fill(file, bytes)))
 		return -1;
 	if (file_medium(file, &medium))
@@ -108,8 +110,9 @@ static int open_file(struct pmemstream **stream, struct file *file, const struct
 	return 0;
 }
 
+/* made: this call created the file, and removes it where no stream comes of it. */
 static int open_path(struct pmemstream **stream, const char *path, const struct stream_options *options,
-		     const struct pmemstream_config *config)
+		     const struct pmemstream_config *config, bool made)
 {
 	struct file *file = malloc(sizeof(*file));
 
@@ -117,6 +120,8 @@ static int open_path(struct pmemstream **stream, const char *path, const struct 
 		return error_set(ENOMEM, "no memory to open %s", path);
 	if (file_open(file, path, !(config->flags & PMEMSTREAM_READ_ONLY))) {
 		int err = errno;
+		if (made)
+			unlink(path);
 		free(file);
 		errno = err;
 		return -1;
@@ -124,6 +129,9 @@ static int open_path(struct pmemstream **stream, const char *path, const struct 
 	if (!open_file(stream, file, options, config))
 		return 0;
 	int err = errno;
+	/* With the lock still held. Who got it before us creates the stream in our file, and keeps it. */
+	if (made && err != EWOULDBLOCK && err != ENOENT)
+		unlink(path);
 	file_close(file);
 	free(file);
 	errno = err;
@@ -139,14 +147,7 @@ static int create(struct pmemstream **stream, const char *path, const struct pme
 	if (file_bytes(config, &bytes) ||
 	    file_create(path, bytes, (mode_t)(config->mode ? config->mode : DEFAULT_MODE)))
 		return -1;
-	if (!open_path(stream, path, &options, config))
-		return 0;
-	int err = errno;
-	/* Who opened it meanwhile, to create the stream in it, keeps it. */
-	if (err != EWOULDBLOCK)
-		unlink(path);
-	errno = err;
-	return -1;
+	return open_path(stream, path, &options, config, true);
 }
 
 EXPORT int pmemstream_create(struct pmemstream **stream, const char *path, const struct pmemstream_config *config)
@@ -170,14 +171,14 @@ EXPORT int pmemstream_open(struct pmemstream **stream, const char *path, const s
 	if ((used->flags & PMEMSTREAM_CREATE) && (used->flags & PMEMSTREAM_READ_ONLY))
 		return error_set(EINVAL, "a stream cannot be created for reading only");
 	struct stream_options options = options_of(used);
-	if (!open_path(stream, path, &options, used))
+	if (!open_path(stream, path, &options, used, false))
 		return 0;
 	if (errno != ENOENT || !(used->flags & PMEMSTREAM_CREATE))
 		return -1;
 	if (!create(stream, path, used))
 		return 0;
 	/* Somebody else made it between the two calls. */
-	return errno == EEXIST ? open_path(stream, path, &options, used) : -1;
+	return errno == EEXIST ? open_path(stream, path, &options, used, false) : -1;
 }
 
 void path_close(struct pmemstream *stream)

@@ -242,6 +242,45 @@ static void a_creation_that_was_cut_is_finished_by_an_opening_that_may_create(vo
 	}
 }
 
+static void a_file_that_is_being_created_is_nobody_elses(void **state)
+{
+	(void)state;
+	const struct pmemstream_config large = {.size = 64 << 20, .flags = PMEMSTREAM_CREATE};
+	struct pmemstream_config made = large;
+	struct pmemstream_region most, last;
+	struct pmemstream_entry entry;
+	struct pmemstream *stream;
+	struct stat status;
+
+	made.flags = 0;
+	setenv("PMEM2_FORCE_GRANULARITY", "CACHE_LINE", 1);
+	for (int i = 0; i < 5; i++) {
+		new_path();
+		pid_t creator = fork();
+		if (!creator)
+			_exit(pmemstream_create(&stream, path, &made) ? 1 : 0);
+		while (stat(path, &status) || !status.st_size)
+			;
+		int err = pmemstream_open(&stream, path, &large);
+		if (err) {
+			assert_int_equal(errno, EWOULDBLOCK);
+		} else {
+			assert_int_equal(pmemstream_region_allocate(stream, 60 << 20, &most), 0);
+			assert_int_equal(pmemstream_region_allocate(stream, 1 << 20, &last), 0);
+			assert_int_equal(pmemstream_append(stream, last, NULL, "mine", 5, &entry), 0);
+		}
+		assert_int_equal(waitpid(creator, NULL, 0), creator);
+		if (!err) {
+			pmemstream_delete(&stream);
+			assert_int_equal(pmemstream_open(&stream, path, NULL), 0);
+			assert_string_equal(pmemstream_entry_data(stream, entry), "mine");
+			pmemstream_delete(&stream);
+		}
+		unlink(path);
+	}
+	unsetenv("PMEM2_FORCE_GRANULARITY");
+}
+
 static void a_reader_sees_what_a_live_writer_made_durable_and_its_regions(void **state)
 {
 	(void)state;
@@ -470,6 +509,7 @@ int main(void)
 		cmocka_unit_test(a_created_file_is_whole_and_refused_a_second_time),
 		cmocka_unit_test(open_refuses_what_is_no_stream_and_leaves_it_alone),
 		cmocka_unit_test(a_creation_that_was_cut_is_finished_by_an_opening_that_may_create),
+		cmocka_unit_test(a_file_that_is_being_created_is_nobody_elses),
 		cmocka_unit_test(a_reader_sees_what_a_live_writer_made_durable_and_its_regions),
 		cmocka_unit_test(a_reader_that_sleeps_is_woken_by_the_writer),
 		cmocka_unit_test(a_killed_writer_is_noticed_and_its_successor_followed),
