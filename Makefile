@@ -21,6 +21,7 @@ all: ## build the libraries into build/release (installs nothing; names Debian p
 
 deps: ## install the Debian packages that building, running and checking need
 	@scripts/deps.sh install check
+	@echo "The Debian packages that building, running and checking need are installed."
 
 run: ## install what building needs, build, and keep this machine's logs in a stream that is killed half-way
 	@scripts/deps.sh install run

@@ -13,12 +13,18 @@
  *
  * Errors. A function that fails returns -1, or NULL, 0 or what its comment says; errno is set and pmemstream_errormsg
  * tells what happened where. No output parameter is written on failure. Any function takes NULL and any offset. Common
- * values of errno: EINVAL     an argument is NULL, no region or entry begins at an offset, a size or alignment is out
- * of range ESTALE     the region of a runtime handle or iterator was freed EBUSY      the region has an open
- * reservation or an append inside EDEADLK    this thread holds a reservation and would have to wait for another
- * thread's ENOSPC     the region, or the stream, has no room EROFS      the stream is open for reading only EBADMSG the
- * stream is damaged there EIO        a sync failed, now or earlier: the stream can only be read until it is opened
- * again ECANCELED  the stream is being deleted by another thread ENOMEM     no memory
+ * values of errno:
+ *
+ *   EINVAL     an argument is NULL, no region or entry begins at an offset, a size or alignment is out of range
+ *   ESTALE     the region of a runtime handle or iterator was freed
+ *   EBUSY      the region has an open reservation or an append inside
+ *   EDEADLK    this thread holds a reservation and would have to wait for another thread's
+ *   ENOSPC     the region, or the stream, has no room
+ *   EROFS      the stream is open for reading only
+ *   EBADMSG    the stream is damaged there
+ *   EIO        a sync failed, now or earlier: the stream can only be read until it is opened again
+ *   ECANCELED  the stream is being deleted by another thread
+ *   ENOMEM     no memory
  *
  * Threads. Any number of threads may use a stream at once, but pmemstream_delete. An iterator or a future belongs to
  * one thread at a time. A child process may not use its parent's stream. Cost is told in fences (media with cache
@@ -70,11 +76,12 @@ FUTURE(pmemstream_async_wait_fut, struct pmemstream_async_wait_data, struct pmem
  * Opens the stream in a map, or creates one where the map is empty (docs/format/stream.md says what empty is).
  *
  * stream      gets the stream; delete it with pmemstream_delete.
- * block_size  bytes, a power of two and a multiple of 64: regions are aligned to it. That of an existing stream must be
- * given again. map         stays the caller's and must outlive the stream. A map without write permission gives a
- * stream that can be read.
+ * block_size  bytes, a power of two and a multiple of 64: regions are aligned to it. That of an existing stream must
+ *             be given again.
+ * map         stays the caller's and must outlive the stream. A map without write permission gives a stream that can
+ *             be read.
  *
- * The same file must not be open for writing twice; this function cannot tell (see pmemstream(7)). If
+ * The same file must not be open for writing twice; this function cannot tell (see libpmemstream(7)). If
  * PMEMSTREAM_PREFAULT_AT_OPEN or PREFAULT_AT_OPEN is in the environment, every page is touched. Entries are aligned to
  * 64 bytes on media with cache lines and to 8 bytes on page media and where block_size is 64.
  *
@@ -268,8 +275,8 @@ int pmemstream_cancel(struct pmemstream *stream, struct pmemstream_region region
  * begin   gives an empty batch. It belongs to one thread at a time, holds no lock, and costs memory only.
  * add     copies an entry into the batch. At most half a window (512) of entries: E2BIG.
  * commit  appends all of them. entries: NULL, or room for as many as were added, gets their places. On success the
- * batch is gone and the pointer NULL. An empty batch succeeds. abort   forgets the batch and sets the pointer to NULL;
- * it leaves no trace. NULL is harmless.
+ *         batch is gone and the pointer NULL. An empty batch succeeds.
+ * abort   forgets the batch and sets the pointer to NULL; it leaves no trace. NULL is harmless.
  *
  * 0; or -1 with EINVAL, ESTALE, E2BIG, ENOMEM, EROFS, EBUSY, EDEADLK, ENOSPC (not all have room): nothing was appended,
  * and the batch stays as it is, to be committed again or aborted; from commit also with EIO, ECANCELED: all or none may

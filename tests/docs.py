@@ -21,6 +21,7 @@ SECTIONS = {
     "7": ["NAME", "DESCRIPTION", "SEE ALSO"],
 }
 OURS = re.compile(r"\*{0,2}((?:lib)?(?:pmemstream|pmemlog|miniasync)\w*|(?:data_mover|runtime|vdm|future)_\w+)\*{0,2}\((\d)\)")
+LOST = re.compile(r"\*\*_|[.;:)] \* [A-Z*]") # bold that pandoc leaves as it is; items of a list that were wrapped into one
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 
@@ -62,6 +63,8 @@ def examine_page(path, found, declared):
                     problems.append(f"{where} does not declare {name}")
     problems += [f"refers to {name}({number}), which is no page" for name, number in
                  sorted({m.groups() for m in OURS.finditer(text.replace("\\_", "_"))}) if f"{name}.{number}" not in found]
+    problems += [f"'{lost}' does not come out as it is meant: write **\\_name**, and each item on a line of its own"
+                 for lost in LOST.findall(CODE.sub("", text))]
     return problems
 
 
@@ -106,6 +109,8 @@ PLANTED = [
     ("a name without a page is found", PAGE, PAGES - {"toy_shut.3"}, "not found as toy_shut(3)"),
     ("a function that SYNOPSIS lacks is found", PAGE.replace("int toy_shut(void);", ""), PAGES, "does not declare toy_shut"),
     ("a function that no header has is found", PAGE.replace("toy_shut", "toy_lost"), PAGES, "include/ does not declare toy_lost"),
+    ("bold that is lost is found", PAGE + "**_next** goes on\n", PAGES, "does not come out"),
+    ("a list that was wrapped is found", PAGE + "* One. * Two.\n", PAGES, "does not come out"),
     ("a reference to no page is found", PAGE, PAGES - {"runtime_wait.3"}, "refers to runtime_wait(3)"),
 ]
 

@@ -2,9 +2,10 @@
  * file.c: files of streams.
  *
  * Locks     open-file-description locks on two bytes of the volatile area. They sit on a descriptor of their own,
- * close-on-exec, which a fork child closes at once: so they end with the process that took them, whatever its children
- * and mappings do. Mapping   into a reserved range of addresses, so that the stream can grow without moving. Nothing is
- * stored here. Creation  written extents: no later store can meet a full disk, no first sync has to convert extents.
+ *           close-on-exec, which a fork child closes at once: so they end with the process that took them, whatever
+ *           its children and mappings do.
+ * Mapping   into a reserved range of addresses, so that the stream can grow without moving. Nothing is stored here.
+ * Creation  written extents: no later store can meet a full disk, no first sync has to convert extents.
  */
 #include "stream/file.h"
 
