@@ -139,8 +139,11 @@ static int allocate(struct pmemstream *stream, uint64_t size, const char *label,
 	if (!checked_add(size, FORMAT_REGION_HEADER_BYTES, &bytes) ||
 	    !checked_round_up(bytes, stream->header.block_size, &bytes) ||
 	    !extents_fit(&stream->extents, bytes, &change))
-		return error_set(ENOSPC, "no free extent for a region of %zu bytes and its header of %d", (size_t)size,
-				 FORMAT_REGION_HEADER_BYTES);
+		return error_set(
+			ENOSPC,
+			"no free place for a region of %zu bytes and its header of %d: pmemstream_get_statistics tells "
+			"the largest that can be had",
+			(size_t)size, FORMAT_REGION_HEADER_BYTES);
 	if (fields.generation >= FORMAT_CHECKED_MAX)
 		return error_set(EOVERFLOW, "the stream has used up its %zu generations of regions",
 				 (size_t)FORMAT_CHECKED_MAX);

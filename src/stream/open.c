@@ -87,8 +87,9 @@ static int prepare_header(struct pmemstream *stream, const struct stream_options
 				 header->alignment);
 	if (header->block_size > header->size ||
 	    format_arena_end(header->size, header->block_size) <= format_arena_off(header->block_size))
-		return error_set(EINVAL, "a map of %zu bytes is too small for a stream with blocks of %zu",
-				 stream->medium.size, (size_t)header->block_size);
+		return error_set(EINVAL, "%zu bytes are too few for a stream with blocks of %zu: it needs at least %zu",
+				 stream->medium.size, (size_t)header->block_size,
+				 (size_t)(format_arena_off(header->block_size) + header->block_size));
 	if (header->size > FORMAT_EXTENT_USED * FORMAT_LIMIT_UNIT)
 		return error_set(EFBIG, "a stream has at most %zu bytes",
 				 (size_t)(FORMAT_EXTENT_USED * FORMAT_LIMIT_UNIT));

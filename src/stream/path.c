@@ -61,7 +61,8 @@ static int file_bytes(const struct pmemstream_config *config, uint64_t *bytes)
 {
 	if (!config->size || !checked_round_up(config->size, (uint64_t)sysconf(_SC_PAGESIZE), bytes) ||
 	    *bytes > INT64_MAX)
-		return error_set(EINVAL, "a stream cannot have %zu bytes", (size_t)config->size);
+		return error_set(EINVAL, "a new stream cannot have %zu bytes: config.size says how many",
+				 (size_t)config->size);
 	return 0;
 }
 
