@@ -348,7 +348,8 @@ int pmemstream_create(struct pmemstream **stream, const char *path, const struct
  * process (or this one) has it open for writing; the message tells the process id that the holder gave. The map, the
  * lock and the file are the stream's, pmemstream_delete ends them. A child process gets neither.
  *
- * With PMEMSTREAM_READ_ONLY nothing is ever changed. Where another process has the stream open for writing, its entries
+ * With PMEMSTREAM_READ_ONLY nothing is ever changed but, where the file's permissions allow it, the word of the
+ * volatile area by which a reader asks to be woken. Where another process has the stream open for writing, its entries
  * appear as they become durable, its regions as they are allocated and freed; a reader never slows it. Where none has,
  * the stream is shown as recovery would leave it; and when a writer comes, it is followed.
  *

@@ -49,7 +49,7 @@ EXPORT int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstre
 				      struct pmemstream_region_info *info)
 {
 	struct format_region fields;
-	struct format_region_slot slots[2];
+	struct format_region_slot slot;
 	uint64_t generation;
 
 	if (!stream || !info)
@@ -57,16 +57,16 @@ EXPORT int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstre
 	struct region *found = region_find(stream, region, &generation);
 	if (!found)
 		return -1;
-	uint64_t salt = stream->header.salt, checkpoint_ns = 0, checkpoint_timestamp = 0;
+	uint64_t salt = stream->header.salt;
+	struct format_region_slot last = {0};
 	bool valid = format_region_decode(stream_at(stream, region.offset), salt, region.offset, &fields) &&
 		     fields.generation == generation;
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t slot_off = region.offset + FORMAT_REGION_SLOT_OFF + (uint64_t)i * FORMAT_SLOT_BYTES;
-		if (!format_region_slot_decode(stream_at(stream, slot_off), salt, generation, slot_off, &slots[i]) ||
-		    slots[i].time_ns < checkpoint_ns)
-			continue;
-		checkpoint_ns = slots[i].time_ns;
-		checkpoint_timestamp = slots[i].persisted;
+		/* By round, not by time: clocks are set back. */
+		if (format_region_slot_decode(stream_at(stream, slot_off), salt, generation, slot_off, &slot) &&
+		    (!last.tail_off || slot.round > last.round))
+			last = slot;
 	}
 	uint64_t tail_off = atomic_load_explicit(&found->tail_off, memory_order_acquire);
 	if (atomic_load_explicit(&found->generation, memory_order_acquire) != generation)
@@ -78,8 +78,8 @@ EXPORT int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstre
 		.size = fields.extent_bytes - FORMAT_REGION_HEADER_BYTES,
 		.used = tail_off - region.offset - FORMAT_REGION_HEADER_BYTES,
 		.allocated_ns = fields.created_ns,
-		.checkpoint_ns = checkpoint_ns,
-		.checkpoint_timestamp = checkpoint_timestamp,
+		.checkpoint_ns = last.time_ns,
+		.checkpoint_timestamp = last.persisted,
 	};
 	memcpy(info->label, fields.label, sizeof(info->label));
 	return 0;
