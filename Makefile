@@ -68,10 +68,15 @@ crash-long: ## random scripts of the stream, every moment cut, SECONDS=60 from S
 	@build/release/tests/crash/test_crash_random --seed $(SEED) --seconds $(SECONDS)
 
 FUZZ ?= 200000
-fuzz: ## FUZZ=200000 mutated log pools and pool set files against the libraries built with AddressSanitizer
+fuzz: ## FUZZ=200000 mutated log pools, pool set files and streams under AddressSanitizer, then libFuzzer for SECONDS=60
 	@scripts/deps.sh install check
 	@scripts/build.sh asan
 	@build/asan/tests/logpool/fuzz_logpool $(FUZZ) $(SEED)
+	@build/asan/tests/fuzz/fuzz_stream $(FUZZ) $(SEED)
+	@scripts/build.sh fuzz
+	@mkdir -p build/fuzz/corpus
+	@build/fuzz/tests/fuzz/libfuzzer_stream -max_total_time=$(SECONDS) -timeout=20 -max_len=257 \
+		-artifact_prefix=build/fuzz/ build/fuzz/corpus
 
 bench: ## install what is missing, run the programs of bench/, keep their tables in build/bench
 	@scripts/deps.sh install bench

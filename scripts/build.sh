@@ -1,14 +1,14 @@
 #!/bin/sh
 # build.sh: configures and compiles one of the build folders; the one place that says how they differ.
 #
-# build.sh release|clang|asan|tsan [SETTING...]
+# build.sh release|clang|asan|tsan|fuzz [SETTING...]
 #
 # SETTING is given to Meson as it is (-Dprefix=/usr). A folder that was configured with the same settings, or for
 # which none are given, is compiled as it stands.
 set -eu
 cd "$(dirname "$0")/.."
 
-name=${1:?usage: build.sh release|clang|asan|tsan [SETTING...]}
+name=${1:?usage: build.sh release|clang|asan|tsan|fuzz [SETTING...]}
 shift
 
 # Root compiles nothing in somebody else's tree (sudo make install): the owner does, and the files stay his.
@@ -27,6 +27,7 @@ case $name in
 release) ;;
 clang) compiler=clang options=-Dman=disabled ;;
 asan) options="-Dman=disabled -Db_sanitize=address,undefined -Db_lundef=false" ;;
+fuzz) compiler=clang options="-Dman=disabled -Dlibfuzzer=true -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link" ;;
 tsan) options="-Dman=disabled -Db_sanitize=thread -Db_lundef=false" ;;
 *)
 	echo "build.sh: no build folder is called '$name'" >&2
