@@ -63,6 +63,7 @@ static int carry_out(struct pmemstream *stream, struct format_record *record)
 				 (size_t)FORMAT_CHECKED_MAX);
 	record->number = stream->applied + 1;
 	record->epoch = stream->epoch;
+	record->persisted = stream_persisted(stream);
 	format_record_encode(encoded, stream->header.salt, record);
 	if (durable_copy(stream, FORMAT_RECORD_OFF, encoded, sizeof(encoded)))
 		return -1;

@@ -197,6 +197,7 @@ void format_record_encode(unsigned char *to, uint64_t salt, const struct format_
 		le64_store(to + 16 + 16 * i, record->words[i].off);
 		le64_store(to + 24 + 16 * i, record->words[i].word);
 	}
+	le64_store(to + 80, record->persisted);
 	le32_store(to + 124, crc32c(feed64(0, salt), to, 124));
 }
 
@@ -207,6 +208,7 @@ bool format_record_decode(const unsigned char *from, uint64_t salt, struct forma
 	record->number = le64_load(from);
 	record->epoch = le32_load(from + 8);
 	record->count = le32_load(from + 12);
+	record->persisted = le64_load(from + 80);
 	if (record->count < 1 || record->count > FORMAT_RECORD_WORDS)
 		return false;
 	for (uint32_t i = 0; i < record->count; i++) {

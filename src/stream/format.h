@@ -118,7 +118,7 @@ bool format_region_decode(const unsigned char *from, uint64_t salt, uint64_t off
 
 /* Section 6. */
 struct format_record {
-	uint64_t number;
+	uint64_t number, persisted;
 	uint32_t epoch, count;
 	struct {
 		uint64_t off, word;

@@ -36,6 +36,7 @@ struct recovery {
 	struct format_record record;
 	uint64_t applied, next_generation;
 	uint64_t highest_round; /* that any slot mentions */
+	uint32_t highest_epoch; /* that a region's slot or the record mentions */
 
 	struct found_region *regions;
 	size_t region_count;
@@ -44,7 +45,7 @@ struct recovery {
 	size_t candidate_count, candidate_room;
 	size_t run_count;
 	uint64_t kept;      /* end of the run */
-	uint64_t watermark; /* the highest one that a valid entry claims, or P of a region's slot */
+	uint64_t watermark; /* the highest one that a valid entry claims, or P of a region's slot or the record */
 	uint64_t watermark_off;
 	uint32_t digest;
 };

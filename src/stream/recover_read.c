@@ -60,6 +60,17 @@ static int check_counts(struct recovery *recovery)
 	return 0;
 }
 
+/* P and epoch of a structure that checks, whether it counts or not, were durable when it was written. */
+static void note_evidence(struct recovery *recovery, uint64_t off, uint64_t persisted, uint32_t epoch)
+{
+	if (persisted > recovery->watermark) {
+		recovery->watermark = persisted;
+		recovery->watermark_off = off;
+	}
+	if (epoch > recovery->highest_epoch)
+		recovery->highest_epoch = epoch;
+}
+
 static int read_allocator(struct recovery *recovery)
 {
 	struct pmemstream *stream = recovery->stream;
@@ -68,8 +79,10 @@ static int read_allocator(struct recovery *recovery)
 
 	if (!format_checked_decode(applied, salt, FORMAT_APPLIED_OFF, &recovery->applied))
 		return recover_damage("the allocator's applied number at %d does not check", FORMAT_APPLIED_OFF);
-	recovery->pending = format_record_decode(stream_at(stream, FORMAT_RECORD_OFF), salt, &recovery->record) &&
-			    recovery->record.number == recovery->applied + 1 &&
+	bool valid = format_record_decode(stream_at(stream, FORMAT_RECORD_OFF), salt, &recovery->record);
+	if (valid)
+		note_evidence(recovery, FORMAT_RECORD_OFF, recovery->record.persisted, recovery->record.epoch);
+	recovery->pending = valid && recovery->record.number == recovery->applied + 1 &&
 			    recovery->record.epoch == recovery->slot.epoch;
 	for (uint32_t i = 0; recovery->pending && i < recovery->record.count; i++) {
 		uint64_t off = recovery->record.words[i].off;
@@ -118,11 +131,7 @@ static int read_region_slots(struct recovery *recovery, struct found_region *fou
 			continue;
 		if (slots[i].round > recovery->highest_round)
 			recovery->highest_round = slots[i].round;
-		/* Its P was durable whether its round completed or not. */
-		if (slots[i].persisted > recovery->watermark) {
-			recovery->watermark = slots[i].persisted;
-			recovery->watermark_off = slot_off;
-		}
+		note_evidence(recovery, slot_off, slots[i].persisted, slots[i].epoch);
 		/* Slots of a round that never completed do not count. */
 		if (slots[i].round <= recovery->slot.round && (current < 0 || slots[i].round > slots[current].round))
 			current = (int)i;

@@ -234,6 +234,10 @@ static int check_run(struct recovery *recovery)
 			       ? 0
 			       : missing(recovery, "the writer published all up to", recovery->live_limit);
 
+	if (recovery->highest_epoch > slot->epoch)
+		return recover_damage(
+			"a region's slot or the allocator's record is of epoch %u, but the stream is in epoch %u",
+			recovery->highest_epoch, slot->epoch);
 	if (recovery->kept < slot->kept)
 		return missing(recovery, "the last recovery kept all up to", slot->kept);
 	if (slot->kept > slot->persisted && digest_of(recovery, slot->kept) != slot->digest)
@@ -241,7 +245,7 @@ static int check_run(struct recovery *recovery)
 			"of timestamps %zu to %zu an entry is missing, and an older one stands in its place",
 			(size_t)slot->persisted + 1, (size_t)slot->kept);
 	if (recovery->watermark > recovery->kept)
-		return missing(recovery, "a later entry, or a slot, says that all were durable up to",
+		return missing(recovery, "a later entry, a slot or the record says that all were durable up to",
 			       recovery->watermark);
 	return 0;
 }

@@ -93,6 +93,7 @@ class Region:
             damaged(f"region at {offset}: a slot counted too far")
         self.torn = len(slots) < 2
         self.vouched = max((slot[2] for slot in slots), default=0)
+        self.highest_epoch = max((slot[3] for slot in slots), default=0)
         slots = [slot for slot in slots if slot[0] <= stream.round]
         if not slots:
             damaged(f"region at {offset}: no slot")
@@ -172,8 +173,9 @@ class Stream:
         if applied is None:
             damaged("allocator: applied number")
         number, epoch, count = struct.unpack_from("<QII", record)
-        if crc32c(u64(self.salt) + record[:124]) == int.from_bytes(record[124:], "little") and 1 <= count <= 4 \
-                and (number, epoch) == (applied + 1, self.epoch):
+        checks = crc32c(u64(self.salt) + record[:124]) == int.from_bytes(record[124:], "little") and 1 <= count <= 4
+        self.record_p, self.record_epoch = (struct.unpack_from("<Q", record, 80)[0], epoch) if checks else (0, 0)
+        if checks and (number, epoch) == (applied + 1, self.epoch):
             for at in range(16, 16 + 16 * count, 16):
                 place, word = struct.unpack_from("<Q", record, at)[0], record[at + 8:at + 16]
                 in_arena = self.arena <= place < self.arena_end and place % self.block_size == 0
@@ -244,6 +246,11 @@ class Stream:
                 entry = Entry(self, region, behind).scanned(self)
                 if entry.valid:
                     candidates.append(entry)
+        if self.record_p > end:
+            damaged(f"the allocator's record knows of timestamp {self.record_p}, but {end} is the last")
+        for known in [self.record_epoch] + [region.highest_epoch for region in self.regions]:
+            if known > self.epoch:
+                damaged(f"a slot or the record is of epoch {known}, the stream of {self.epoch}")
         for region in self.regions:
             if region.vouched > end:
                 damaged(f"region at {region.offset}: a slot knows of timestamp {region.vouched}, but {end} is the last")

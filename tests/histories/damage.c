@@ -43,6 +43,14 @@ static uint64_t promised_by_region(const struct history *history, const struct s
 	return promised;
 }
 
+static uint64_t promised_by_record(const struct history *history)
+{
+	const unsigned char *base = cut_durable(history->machine.now);
+	struct format_record record;
+
+	return format_record_decode(base + FORMAT_RECORD_OFF, history->options.salt, &record) ? record.persisted : 0;
+}
+
 /* The lag of an entry's header on the medium is one of the few things that the shadow does not know. */
 static bool vouches(const struct history *history, const struct shadow_entry *entry, uint64_t timestamp)
 {
@@ -99,7 +107,7 @@ static void damage_entry(struct history *history)
 	if (!is_on_medium(history, timestamp))
 		return;
 	const struct shadow_entry *entry = shadow_at(shadow, timestamp);
-	bool vouched = timestamp <= promised_by_slots(history);
+	bool vouched = timestamp <= promised_by_slots(history) || timestamp <= promised_by_record(history);
 	for (uint64_t t = timestamp + 1; t <= shadow->acknowledged; t++)
 		if (is_on_medium(history, t) && vouches(history, shadow_at(shadow, t), timestamp))
 			vouched = true;

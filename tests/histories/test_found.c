@@ -200,6 +200,93 @@ static void closing_after_a_failed_sync_finishes_the_copies(void **state)
 	machine_free(&machine);
 }
 
+static void damage_stream_slot_in_use(struct machine *machine)
+{
+	char image[MEDIUM_BYTES];
+	uint64_t used_off = 0, highest = 0;
+
+	memcpy(image, cut_durable(machine->now), MEDIUM_BYTES);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t off = FORMAT_STREAM_SLOT_OFF + i * FORMAT_STREAM_SLOT_STRIDE;
+		struct format_stream_slot slot;
+		if (!format_stream_slot_decode((unsigned char *)image + off, options.salt, off, &slot) ||
+		    slot.sequence < highest)
+			continue;
+		highest = slot.sequence;
+		used_off = off;
+	}
+	assert_int_not_equal(used_off, 0);
+	image[used_off + 17] ^= 1;
+	cut_restart(machine->now, image);
+}
+
+/* The only witness of the timestamps of a freed region was the stream slot; when it was damaged, they were used again.
+ */
+static void timestamps_of_a_freed_region_outlive_the_stream_slot(void **state)
+{
+	struct pmemstream_region region;
+	struct pmemstream_entry entry;
+	struct pmemstream *stream;
+	struct machine machine;
+
+	(void)state;
+	begin(&machine, MEDIUM_CACHE_LINE);
+	assert_int_equal(open_stream(&machine, &stream), 0);
+	assert_int_equal(pmemstream_region_allocate(stream, REGION_BYTES, &region), 0);
+	append(stream, region, &entry);
+	assert_int_equal(pmemstream_region_free(stream, region), 0);
+	bury(&machine, &stream);
+	lose_power(&machine);
+	damage_stream_slot_in_use(&machine);
+	assert_int_equal(open_stream(&machine, &stream), -1);
+	assert_int_equal(errno, EBADMSG);
+	machine_free(&machine);
+}
+
+static bool has_region(struct pmemstream *stream)
+{
+	return stream->extents.first;
+}
+
+/*
+ * The stream slot in use was damaged while a record was pending: opening took the older one, did not count the record,
+ * and raised the epoch to that of the record, so that it counted at the opening after.
+ */
+static void a_record_that_did_not_count_never_does(void **state)
+{
+	unsigned reported = 0;
+	bool died = true;
+
+	(void)state;
+	for (unsigned n = 1; died && n < EVENTS_MAX; n++) {
+		struct pmemstream_region region;
+		struct pmemstream *stream;
+		struct machine machine;
+		begin(&machine, MEDIUM_CACHE_LINE);
+		assert_int_equal(open_stream(&machine, &stream), 0);
+		machine_arm(&machine, n);
+		pmemstream_region_allocate(stream, REGION_BYTES, &region);
+		died = machine.dead;
+		bury(&machine, &stream);
+		lose_power(&machine);
+		damage_stream_slot_in_use(&machine);
+		if (open_stream(&machine, &stream) == 0) {
+			bool had = has_region(stream);
+			bury(&machine, &stream);
+			cut_kill(machine.now);
+			assert_int_equal(open_stream(&machine, &stream), 0);
+			assert_int_equal(has_region(stream), had);
+		} else {
+			assert_int_equal(errno, EBADMSG);
+			reported++;
+		}
+		bury(&machine, &stream);
+		machine_free(&machine);
+	}
+	assert_false(died);
+	assert_true(reported >= 2);
+}
+
 #define ON(test, granularity)                                                                                          \
 	{                                                                                                              \
 #test " (" #granularity ")", test, NULL, NULL, (void *)(uintptr_t)(granularity)                        \
@@ -214,6 +301,8 @@ int main(void)
 		ON(a_slot_of_a_round_that_did_not_complete_vouches_for_its_entries, MEDIUM_BYTE),
 		ON(a_slot_of_a_round_that_did_not_complete_vouches_for_its_entries, MEDIUM_CACHE_LINE),
 		ON(a_slot_of_a_round_that_did_not_complete_vouches_for_its_entries, MEDIUM_PAGE),
+		cmocka_unit_test(timestamps_of_a_freed_region_outlive_the_stream_slot),
+		cmocka_unit_test(a_record_that_did_not_count_never_does),
 		cmocka_unit_test(closing_after_a_failed_sync_finishes_the_copies),
 	};
 
