@@ -93,6 +93,27 @@ static int refuse(struct pmemstream *stream, struct region *region, uint64_t spa
 	}
 }
 
+/* Until nobody holds the region's tail, or a deadline. */
+static int wait_for_tail(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space,
+			 uint64_t deadline_ns)
+{
+	for (;;) {
+		uint64_t events = progress_begin(stream);
+		uint64_t now = progress_now_ns();
+		bool closing = atomic_load_explicit(&stream->closing, memory_order_acquire);
+		bool waits = !closing && now < deadline_ns && is_reserved(stream, region, generation);
+		if (waits)
+			progress_sleep(stream, events, deadline_ns - now);
+		progress_end(stream);
+		if (closing)
+			return error_set(ECANCELED, "the stream is being deleted");
+		if (now >= deadline_ns)
+			return refuse(stream, region, space, EBUSY);
+		if (!waits)
+			return 0;
+	}
+}
+
 int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, int verdict,
 		uint64_t *deadline_ns)
 {
@@ -108,16 +129,10 @@ int append_wait(struct pmemstream *stream, struct region *region, uint64_t gener
 	}
 	if (!*deadline_ns)
 		*deadline_ns = progress_now_ns() + stream->reservation_ns;
-	uint64_t now = progress_now_ns();
-	if (now >= *deadline_ns)
-		return refuse(stream, region, space, EBUSY);
-	uint64_t events = progress_begin(stream);
-	bool closing = atomic_load_explicit(&stream->closing, memory_order_acquire);
-	if (!closing && is_reserved(stream, region, generation))
-		progress_sleep(stream, events, *deadline_ns - now);
-	closing = atomic_load_explicit(&stream->closing, memory_order_acquire);
-	progress_end(stream);
-	return closing ? error_set(ECANCELED, "the stream is being deleted") : 0;
+	progress_enter(stream);
+	int err = wait_for_tail(stream, region, generation, space, *deadline_ns);
+	progress_leave(stream);
+	return err;
 }
 
 int append_take(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,

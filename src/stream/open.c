@@ -317,15 +317,16 @@ EXPORT void pmemstream_delete(struct pmemstream **stream)
 	event_close(*stream);
 	/* Who sleeps in a call wakes up with ECANCELED and leaves. */
 	atomic_store(&(*stream)->closing, true);
-	while (atomic_load(&(*stream)->progress.waiters)) {
+	while (atomic_load(&(*stream)->progress.waiters) || atomic_load(&(*stream)->progress.inside)) {
 		progress_wake(*stream);
 		spinlock_backoff(turn++);
 	}
-	if (!settle(*stream)) {
-		pthread_mutex_lock(&(*stream)->admin);
+	bool settled = !settle(*stream);
+	/* Also waits for who freed a region and was told ECANCELED. */
+	pthread_mutex_lock(&(*stream)->admin);
+	if (settled)
 		checkpoint_round(*stream, FORMAT_CLEAN);
-		pthread_mutex_unlock(&(*stream)->admin);
-	}
+	pthread_mutex_unlock(&(*stream)->admin);
 	path_close(*stream);
 	struct file *file = (*stream)->file;
 	release(*stream);

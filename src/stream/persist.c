@@ -134,7 +134,7 @@ static void sleep_once(struct pmemstream *stream, uint64_t timestamp, bool persi
 	progress_end(stream);
 }
 
-static int until(struct pmemstream *stream, uint64_t timestamp, bool persisted, uint64_t deadline_ns)
+static int wait_until(struct pmemstream *stream, uint64_t timestamp, bool persisted, uint64_t deadline_ns)
 {
 	for (unsigned turn = 0;; turn++) {
 		uint64_t left_ns = UINT64_MAX;
@@ -155,6 +155,18 @@ static int until(struct pmemstream *stream, uint64_t timestamp, bool persisted, 
 		else
 			sleep_once(stream, timestamp, persisted, left_ns);
 	}
+}
+
+static int until(struct pmemstream *stream, uint64_t timestamp, bool persisted, uint64_t deadline_ns)
+{
+	int verdict = try_once(stream, timestamp, persisted);
+
+	if (!verdict) {
+		progress_enter(stream);
+		verdict = wait_until(stream, timestamp, persisted, deadline_ns) ? -1 : 1;
+		progress_leave(stream);
+	}
+	return verdict < 0 ? -1 : 0;
 }
 
 int persist_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadline_ns)

@@ -29,6 +29,18 @@ static inline void progress_note(struct pmemstream *stream)
 		progress_wake(stream);
 }
 
+/* A call that may have to wait is inside from before its first wait until it touches the stream no more, so that
+ * delete, which ends its wait, does not free the stream under it. */
+static inline void progress_enter(struct pmemstream *stream)
+{
+	atomic_fetch_add_explicit(&stream->progress.inside, 1, memory_order_seq_cst);
+}
+
+static inline void progress_leave(struct pmemstream *stream)
+{
+	atomic_fetch_sub_explicit(&stream->progress.inside, 1, memory_order_release);
+}
+
 /* A wait: begin, look whether there is still something to wait for, sleep if so, end. */
 uint64_t progress_begin(struct pmemstream *stream);
 /* Until something happens after begin, or so many ns have passed (UINT64_MAX: no limit). */

@@ -85,6 +85,7 @@ struct progress {
 	struct wake_handle *handle;
 	_Atomic uint64_t cancels; /* of waits for something newer */
 	_Alignas(LINE_BYTES) _Atomic uint32_t waiters;
+	_Atomic uint32_t inside; /* calls that may wait, and have not let go of the stream */
 };
 
 struct stream_options {

@@ -64,16 +64,24 @@ static int report_failure(struct pmemstream *stream, uint64_t timestamp)
 
 EXPORT int pmemstream_wait_committed(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns)
 {
-	if (check_wait(stream, timestamp) || commit_until(stream, timestamp, deadline_of(timeout_ns)))
+	if (check_wait(stream, timestamp))
 		return -1;
-	return report_failure(stream, timestamp);
+	progress_enter(stream);
+	int err = commit_until(stream, timestamp, deadline_of(timeout_ns));
+	err = err ? err : report_failure(stream, timestamp);
+	progress_leave(stream);
+	return err;
 }
 
 EXPORT int pmemstream_wait_persisted(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns)
 {
-	if (check_wait(stream, timestamp) || persist_until(stream, timestamp, deadline_of(timeout_ns)))
+	if (check_wait(stream, timestamp))
 		return -1;
-	return report_failure(stream, timestamp);
+	progress_enter(stream);
+	int err = persist_until(stream, timestamp, deadline_of(timeout_ns));
+	err = err ? err : report_failure(stream, timestamp);
+	progress_leave(stream);
+	return err;
 }
 
 /* Until something newer is committed in this process. */
@@ -106,8 +114,12 @@ EXPORT int pmemstream_wait_newer(struct pmemstream *stream, uint64_t timestamp, 
 	if (timestamp == UINT64_MAX)
 		return error_set(EINVAL, "no timestamp is above %zu", (size_t)timestamp);
 	uint64_t deadline_ns = deadline_of(timeout_ns);
-	return stream->follower ? follow_wait(stream, timestamp + 1, deadline_ns)
-				: wait_here(stream, timestamp + 1, deadline_ns);
+	if (stream->follower)
+		return follow_wait(stream, timestamp + 1, deadline_ns);
+	progress_enter(stream);
+	int err = wait_here(stream, timestamp + 1, deadline_ns);
+	progress_leave(stream);
+	return err;
 }
 
 EXPORT void pmemstream_cancel_waits(struct pmemstream *stream)
