@@ -66,6 +66,7 @@ on_debian() {
 	inside make -C /home/stranger/pmemstream uninstall
 }
 
+trap 'exit 130' INT TERM # so that what is removed at the exit is removed then too
 case ${1:-} in
 '') on_this_machine ;;
 debian) on_debian ;;
