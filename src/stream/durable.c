@@ -3,6 +3,8 @@
  */
 #include "stream/durable.h"
 
+#include "stream/persist.h"
+
 void durable_begin(struct durable *durable, struct pmemstream *stream)
 {
 	*durable = (struct durable){.stream = stream};
@@ -33,9 +35,7 @@ int durable_end(struct durable *durable)
 		medium_fence(medium);
 		return 0;
 	}
-	if (medium_sync(medium, medium->base + durable->begin_off, durable->end_off - durable->begin_off))
-		return stream_latch_failure(durable->stream);
-	return 0;
+	return persist_sync(durable->stream, medium->base + durable->begin_off, durable->end_off - durable->begin_off);
 }
 
 int durable_copy(struct pmemstream *stream, uint64_t off, const void *from, uint64_t bytes)

@@ -35,42 +35,6 @@ static void step_lines(struct pmemstream *stream, uint64_t timestamp)
 	progress_note(stream);
 }
 
-/* Leads a group, if nobody does and there is something to sync. False: somebody else leads. */
-static bool step_pages(struct pmemstream *stream)
-{
-	struct progress *progress = &stream->progress;
-	struct window_scan scan;
-	int cancel_state;
-
-	/* Telling the others that nothing happened would wake who waits for something to happen, this thread among
-	 * them. */
-	if (window_committed(stream) == stream_persisted(stream))
-		return true;
-	pthread_mutex_lock(&progress->mutex);
-	bool leading = !stream->syncing;
-	if (leading)
-		stream->syncing = true;
-	pthread_mutex_unlock(&progress->mutex);
-	if (!leading)
-		return false;
-
-	/* A leader that was cancelled in msync would leave the seat taken for ever. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-	window_scan(stream, window_committed(stream), false, &scan);
-	if (scan.to > scan.from && !atomic_load_explicit(&stream->failed, memory_order_relaxed)) {
-		if (medium_sync(&stream->medium, scan.span_begin, (size_t)(scan.span_end - scan.span_begin)))
-			stream_latch_failure(stream);
-		else
-			window_advance(stream, &scan);
-	}
-	pthread_mutex_lock(&progress->mutex);
-	stream->syncing = false;
-	pthread_mutex_unlock(&progress->mutex);
-	progress_note(stream);
-	pthread_setcancelstate(cancel_state, NULL);
-	return true;
-}
-
 static int failure(struct pmemstream *stream)
 {
 	int err = atomic_load_explicit(&stream->failed, memory_order_acquire);
@@ -78,6 +42,86 @@ static int failure(struct pmemstream *stream)
 	if (err)
 		return error_set(EIO, "an earlier sync of this stream failed (errno %d): it can only be read", err);
 	return 0;
+}
+
+/*
+ * The seat of who syncs. A failed sync cleans the pages of everybody's stores, and the failure is told once: a sync
+ * that came beside it would succeed and have written nothing. So there is one sync at a time, and none behind a failed
+ * one.
+ */
+static bool take_seat(struct pmemstream *stream, int *cancel_state)
+{
+	/* Who was cancelled in msync would leave it taken for ever. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, cancel_state);
+	pthread_mutex_lock(&stream->progress.mutex);
+	bool taken = !stream->syncing;
+	stream->syncing = true;
+	pthread_mutex_unlock(&stream->progress.mutex);
+	if (!taken)
+		pthread_setcancelstate(*cancel_state, NULL);
+	return taken;
+}
+
+static void leave_seat(struct pmemstream *stream, int cancel_state)
+{
+	pthread_mutex_lock(&stream->progress.mutex);
+	stream->syncing = false;
+	pthread_mutex_unlock(&stream->progress.mutex);
+	progress_note(stream);
+	pthread_setcancelstate(cancel_state, NULL);
+}
+
+static bool is_syncing(struct pmemstream *stream)
+{
+	pthread_mutex_lock(&stream->progress.mutex);
+	bool syncing = stream->syncing;
+	pthread_mutex_unlock(&stream->progress.mutex);
+	return syncing;
+}
+
+/* Leads a group, if nobody does and there is something to sync. False: somebody else leads. */
+static bool step_pages(struct pmemstream *stream)
+{
+	struct window_scan scan;
+	int cancel_state;
+
+	/* Telling the others that nothing happened would wake who waits for something to happen, this thread among
+	 * them. */
+	if (window_committed(stream) == stream_persisted(stream))
+		return true;
+	if (!take_seat(stream, &cancel_state))
+		return false;
+	window_scan(stream, window_committed(stream), false, &scan);
+	if (scan.to > scan.from && !atomic_load_explicit(&stream->failed, memory_order_relaxed)) {
+		if (medium_sync(&stream->medium, scan.span_begin, (size_t)(scan.span_end - scan.span_begin)))
+			stream_latch_failure(stream);
+		else
+			window_advance(stream, &scan);
+	}
+	leave_seat(stream, cancel_state);
+	return true;
+}
+
+int persist_sync(struct pmemstream *stream, const char *at, size_t bytes)
+{
+	int cancel_state, err = -1;
+
+	while (!take_seat(stream, &cancel_state)) {
+		uint64_t events = progress_begin(stream);
+		if (is_syncing(stream))
+			progress_sleep(stream, events, SLEEP_LIMIT_NS);
+		progress_end(stream);
+	}
+	if (!failure(stream)) {
+		err = medium_sync(&stream->medium, at, bytes);
+		if (err)
+			stream_latch_failure(stream);
+	}
+	leave_seat(stream, cancel_state);
+	if (!err)
+		return 0;
+	errno = EIO;
+	return -1;
 }
 
 static bool reached(struct pmemstream *stream, uint64_t timestamp, bool persisted)

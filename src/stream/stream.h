@@ -130,7 +130,7 @@ struct pmemstream {
 	_Alignas(LINE_BYTES) _Atomic uint64_t committed; /* a lower bound; window_committed looks further */
 	_Atomic int failed;                              /* errno of the sync that failed, for ever */
 	_Atomic bool closing;
-	bool syncing; /* somebody leads a group; under the progress mutex */
+	bool syncing; /* somebody syncs pages; under the progress mutex */
 
 	/* Under the admin mutex. */
 	_Alignas(LINE_BYTES) pthread_mutex_t admin;

@@ -585,6 +585,9 @@ void action_of_second(struct history *history)
 	struct pmemstream *stream = history->stream;
 	/* Not while the first thread has yet to take what it announced to the shadow. */
 	bool settled = stream->next == history->shadow.count + 1 && !shadow_is_full(&history->shadow);
+	/* An append may run a round, which waits until the first thread has synced. */
+	if (stream->syncing)
+		settled = false;
 
 	history_trace(history, "  and the second thread:");
 	if (settled && stream->next - stream_persisted(stream) <= stream->window && random_one_in(&history->random, 3))

@@ -287,6 +287,65 @@ static void a_record_that_did_not_count_never_does(void **state)
 	assert_true(reported >= 2);
 }
 
+static struct pmemstream *shared;
+static struct medium_ops interrupted;
+static struct cut *cut_of_shared;
+
+static void *poll_persisted(void *context)
+{
+	(void)context;
+	pmemstream_wait_persisted(shared, 2, 0);
+	return NULL;
+}
+
+/* In front of the first sync another thread leads a group, and that sync is to fail. */
+static int sync_beside_another(struct medium *medium, const void *at, size_t bytes)
+{
+	pthread_t thread;
+
+	shared->medium.ops = cut_medium(cut_of_shared)->ops;
+	cut_fail_sync(cut_of_shared, 1, EIO, false);
+	assert_int_equal(pthread_create(&thread, NULL, poll_persisted, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	return shared->medium.ops->sync(medium, at, bytes);
+}
+
+/*
+ * A group's sync failed beside a round and left the round's pages clean. The round's own sync then succeeded without
+ * writing its slots, and the stream slot declared them complete: all entries of the region were gone.
+ */
+static void a_round_beside_a_sync_that_fails_does_not_complete(void **state)
+{
+	struct data_mover_sync *mover = data_mover_sync_new();
+	struct pmemstream_region region;
+	struct pmemstream_entry entry;
+	struct machine machine;
+
+	(void)state;
+	begin(&machine, MEDIUM_PAGE);
+	assert_int_equal(open_stream(&machine, &shared), 0);
+	assert_int_equal(pmemstream_region_allocate(shared, REGION_BYTES, &region), 0);
+	append(shared, region, &entry);
+	assert_int_equal(pmemstream_async_append(shared, data_mover_sync_get_vdm(mover), region, NULL, "2", 1, NULL),
+			 0);
+	cut_of_shared = machine.now;
+	interrupted = *shared->medium.ops;
+	interrupted.sync = sync_beside_another;
+	shared->medium.ops = &interrupted;
+	pthread_mutex_lock(&shared->admin);
+	int err = checkpoint_round(shared, 0);
+	pthread_mutex_unlock(&shared->admin);
+	assert_int_equal(err, -1);
+	assert_int_equal(errno, EIO);
+	bury(&machine, &shared);
+	lose_power(&machine);
+	assert_int_equal(open_stream(&machine, &shared), 0);
+	assert_memory_equal(pmemstream_entry_data(shared, entry), "12345678", 8);
+	bury(&machine, &shared);
+	machine_free(&machine);
+	data_mover_sync_delete(mover);
+}
+
 #define ON(test, granularity)                                                                                          \
 	{                                                                                                              \
 #test " (" #granularity ")", test, NULL, NULL, (void *)(uintptr_t)(granularity)                        \
@@ -303,6 +362,7 @@ int main(void)
 		ON(a_slot_of_a_round_that_did_not_complete_vouches_for_its_entries, MEDIUM_PAGE),
 		cmocka_unit_test(timestamps_of_a_freed_region_outlive_the_stream_slot),
 		cmocka_unit_test(a_record_that_did_not_count_never_does),
+		cmocka_unit_test(a_round_beside_a_sync_that_fails_does_not_complete),
 		cmocka_unit_test(closing_after_a_failed_sync_finishes_the_copies),
 	};
 
