@@ -8,7 +8,6 @@
  */
 #include "stream/append.h"
 
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/export.h"
 #include "stream/checkpoint.h"
@@ -238,7 +237,7 @@ EXPORT int pmemstream_append(struct pmemstream *stream, struct pmemstream_region
 	struct region *found = region_resolve(stream, region, region_runtime, &generation);
 	if (!found)
 		return -1;
-	uint32_t data_crc = append_may_fit(stream, found, size) ? crc32c(0, data, size) : 0;
+	uint32_t data_crc = append_may_fit(stream, found, size) ? format_data_crc(data, size) : 0;
 	if (append_take(stream, found, generation, size, &ticket))
 		return -1;
 
@@ -270,7 +269,7 @@ EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, s
 	if (!found)
 		return -1;
 	bool moves = size && !mover_is_synchronous(vdm);
-	uint32_t data_crc = append_may_fit(stream, found, size) ? crc32c(0, data, size) : 0;
+	uint32_t data_crc = append_may_fit(stream, found, size) ? format_data_crc(data, size) : 0;
 	if (moves && mover_prepare(stream, vdm, data, size, &copy))
 		return -1;
 	if (append_take(stream, found, generation, size, &ticket)) {

@@ -10,7 +10,6 @@
  */
 #include "stream/append.h"
 
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/export.h"
 
@@ -95,7 +94,7 @@ EXPORT int pmemstream_batch_add(struct pmemstream_batch *batch, struct pmemstrea
 		.generation = generation,
 		.size = size,
 		.data_off = batch->data_bytes,
-		.data_crc = crc32c(0, data, size),
+		.data_crc = format_data_crc(data, size),
 	};
 	batch->data_bytes += size;
 	return 0;

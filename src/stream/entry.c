@@ -8,7 +8,6 @@
  */
 #include "stream/entry.h"
 
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/export.h"
 
@@ -23,7 +22,7 @@ static bool is_trusted(struct region *region, uint64_t off)
 
 static bool data_check(struct pmemstream *stream, uint64_t off, const struct format_entry *entry)
 {
-	return crc32c(0, stream_at(stream, off + FORMAT_ENTRY_HEADER_BYTES), entry->size) == entry->data_crc;
+	return format_data_crc(stream_at(stream, off + FORMAT_ENTRY_HEADER_BYTES), entry->size) == entry->data_crc;
 }
 
 /* Raises the mark over an entry that was checked, if all in front of it were. */

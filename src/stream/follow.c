@@ -11,7 +11,6 @@
  */
 #include "stream/follow.h"
 
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "stream/allocator.h"
 #include "stream/area.h"
@@ -291,7 +290,7 @@ static void walk(struct pmemstream *stream, struct region *region)
 	while (off < end_off && format_entry_decode(stream_at(stream, off), region->seed, off, end_off - off, &entry) &&
 	       entry.epoch == stream->epoch && entry.timestamp <= shown) {
 		const char *data = stream_at(stream, off + FORMAT_ENTRY_HEADER_BYTES);
-		if (!(entry.flags & FORMAT_FILLER) && crc32c(0, data, entry.size) != entry.data_crc)
+		if (!(entry.flags & FORMAT_FILLER) && format_data_crc(data, entry.size) != entry.data_crc)
 			region->trusted_off = UINT64_MAX; /* damaged already: from now on every read checks */
 		off += format_entry_space(entry.size, stream->alignment);
 		atomic_store_explicit(&region->tail_off, off, memory_order_release);

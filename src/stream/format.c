@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/crc32c.h"
+#include "base/crc64.h"
 
 #include <string.h>
 
@@ -231,6 +232,11 @@ static uint32_t entry_crc(const unsigned char *header, uint32_t seed, uint64_t o
 	le64_store(covered, off);
 	memcpy(covered + 8, header, 28);
 	return crc32c(seed, covered, sizeof(covered));
+}
+
+uint32_t format_data_crc(const void *data, uint64_t bytes)
+{
+	return format_data_fold(crc64(0, data, bytes));
 }
 
 void format_entry_encode(unsigned char *to, uint32_t seed, uint64_t off, const struct format_entry *entry)

@@ -140,6 +140,17 @@ struct format_entry {
 /* The CRC of salt and generation, which every entry header of a region begins with. */
 uint32_t format_entry_seed(uint64_t salt, uint64_t generation);
 void format_entry_encode(unsigned char *to, uint32_t seed, uint64_t off, const struct format_entry *entry);
+/*
+ * The check of an entry's data, in one piece; or in several, beginning with crc64(0, ...), folded at the end. Not
+ * CRC32C: data that end with their own CRC32C, as records often do, and images of headers have one and the same CRC32C,
+ * so that old data could pass for new.
+ */
+static inline uint32_t format_data_fold(uint64_t crc)
+{
+	return (uint32_t)(crc ^ crc >> 32);
+}
+
+uint32_t format_data_crc(const void *data, uint64_t bytes);
 /* True if the header is trustworthy; room is what the region has from off to its end. */
 bool format_entry_decode(const unsigned char *from, uint32_t seed, uint64_t off, uint64_t room,
 			 struct format_entry *entry);

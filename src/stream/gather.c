@@ -6,7 +6,7 @@
  */
 #include "stream/append.h"
 
-#include "base/crc32c.h"
+#include "base/crc64.h"
 #include "base/error.h"
 #include "base/export.h"
 
@@ -60,13 +60,13 @@ static int append_pieces(struct pmemstream *stream, struct region *region, uint6
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	struct format_entry entry;
-	uint32_t data_crc = 0;
+	uint64_t crc = 0;
 
 	for (int i = 0; i < iovcnt && append_may_fit(stream, region, size); i++)
-		data_crc = crc32c(data_crc, iov[i].iov_base, iov[i].iov_len);
+		crc = crc64(crc, iov[i].iov_base, iov[i].iov_len);
 	if (append_take(stream, region, generation, size, ticket))
 		return -1;
-	append_header(stream, ticket, data_crc, 0, &entry, header);
+	append_header(stream, ticket, format_data_fold(crc), 0, &entry, header);
 	store_pieces(stream, ticket, header, iov, iovcnt);
 	if (append_finish(stream, ticket, ticket))
 		return -1;

@@ -8,7 +8,6 @@
  */
 #include "stream/recover.h"
 
-#include "base/crc32c.h"
 #include "base/error.h"
 
 #include <errno.h>
@@ -38,7 +37,7 @@ static bool data_check(const struct reader *reader, uint64_t off, const struct f
 {
 	const char *data = stream_at(reader->recovery->stream, off + FORMAT_ENTRY_HEADER_BYTES);
 
-	return (entry->flags & (FORMAT_FILLER | FORMAT_LOST)) || crc32c(0, data, entry->size) == entry->data_crc;
+	return (entry->flags & (FORMAT_FILLER | FORMAT_LOST)) || format_data_crc(data, entry->size) == entry->data_crc;
 }
 
 static void note_watermark(struct recovery *recovery, uint64_t off, const struct format_entry *entry)

@@ -9,7 +9,6 @@
  */
 #include "stream/append.h"
 
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/export.h"
 #include "stream/persist.h"
@@ -106,7 +105,7 @@ static int take_reserved(struct pmemstream *stream, struct region *region, uint6
 			return 0;
 		if (verdict == ADMIT_OK) {
 			/* The size is known to fit, so the data can be read. */
-			*data_crc = crc32c(0, stream_at(stream, entry_off + FORMAT_ENTRY_HEADER_BYTES), size);
+			*data_crc = format_data_crc(stream_at(stream, entry_off + FORMAT_ENTRY_HEADER_BYTES), size);
 			checksummed = true;
 		} else if (append_wait(stream, region, generation, append_space(stream, size), verdict, NULL)) {
 			return -1;

@@ -40,7 +40,7 @@ BREAKS = [
     ("watermarks above the run are damage", "recover_scan.c", "recovery->watermark > recovery->kept", "false"),
     ("evidence is searched behind a bad header", "recover_scan.c", "off < limit_off && !recovery->live", "false"),
     ("the data of a candidate are checked", "recover_scan.c",
-     "(entry->flags & (FORMAT_FILLER | FORMAT_LOST)) || crc32c(0, data, entry->size) == entry->data_crc", "true"),
+     "(entry->flags & (FORMAT_FILLER | FORMAT_LOST)) || format_data_crc(data, entry->size) == entry->data_crc", "true"),
     ("an epoch above the stream's is damage", "recover_scan.c",
      "if (entry->epoch <= recovery->slot.epoch)", "if (true)"),
     ("a bad slot that was needed is damage", "recover_scan.c", "if (!found->torn || ", "if (true || "),

@@ -13,7 +13,7 @@
  * The granularity is that of PMEM2_FORCE_GRANULARITY. A command that fails ends the program, except open and look: then
  * dump prints the name of the errno.
  */
-#include "base/crc32c.h"
+#include "base/crc64.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,8 +89,10 @@ static void print_entries(struct pmemstream *stream, struct pmemstream_region re
 			size_t size = pmemstream_entry_size(stream, entry);
 			const void *data = pmemstream_entry_data(stream, entry);
 			must(!data, "entry_data");
+			uint64_t crc = crc64(0, data, size);
 			printf("%s{\"offset\": %zu, \"timestamp\": %zu, \"size\": %zu, \"crc\": %u}", between,
-			       entry.offset, pmemstream_entry_timestamp(stream, entry), size, crc32c(0, data, size));
+			       entry.offset, pmemstream_entry_timestamp(stream, entry), size,
+			       (uint32_t)(crc ^ crc >> 32));
 		} else if (errno == EBADMSG) {
 			/* The API says the place in its message alone. */
 			const char *at = strstr(pmemstream_errormsg(), ": entry at ");

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 import stream_decode
-from stream_decode import crc32c, u64
+from stream_decode import crc32c, data_check, u64
 
 
 def made(script, size=8192, block=64, granularity="PAGE"):
@@ -100,7 +100,7 @@ def kept_entry_replaced():
     image = Image(made(["allocate 300, allocate 300, kill", "append 0 8, kill", "kill"]))
     first, second = image.regions
     at = second.offset + 256
-    image.put(at, "QQIIII", 8, 1, 2, 0xFFFFFFFF, crc32c(bytes(8)), 0)
+    image.put(at, "QQIIII", 8, 1, 2, 0xFFFFFFFF, data_check(bytes(8)), 0)
     image.sum(at + 28, image.salt + u64(second.generation, at), (at, at + 28))
     return image.put(first.offset + 256, "Q", 1).data
 
@@ -110,7 +110,7 @@ def dropped_entry_whole_again():
     image = Image(made(["allocate 300, kill", "kill"]))
     region = image.regions[0]
     at = region.offset + 256
-    image.put(at, "QQIIII", 8, 1, 2, 0xFFFFFFFF, crc32c(bytes(8)), 0)
+    image.put(at, "QQIIII", 8, 1, 2, 0xFFFFFFFF, data_check(bytes(8)), 0)
     return image.sum(at + 28, image.salt + u64(region.generation, at), (at, at + 28))\
         .word(region.offset + 8, region.end_of_extent // 64 - region.offset // 64, region.generation).data
 

@@ -15,6 +15,13 @@ for number in range(256):
         number = number >> 1 ^ (0x82F63B78 if number & 1 else 0)
     TABLE.append(number)
 
+TABLE64 = []
+for number in range(256):
+    number <<= 56
+    for _ in range(8):
+        number = (number << 1 ^ (0xAD93D23594C935A9 if number >> 63 else 0)) & (1 << 64) - 1
+    TABLE64.append(number)
+
 MORE, FILLER, LOST = 1, 2, 4
 ENTRY_HEADER, REGION_HEADER = 32, 256
 
@@ -24,6 +31,14 @@ def crc32c(data):
     for byte in data:
         crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
     return crc ^ 0xFFFFFFFF
+
+
+def data_check(data):
+    crc = (1 << 64) - 1
+    for byte in data:
+        crc = (crc << 8 & (1 << 64) - 1) ^ TABLE64[crc >> 56 ^ byte]
+    crc ^= (1 << 64) - 1
+    return crc >> 32 ^ crc & 0xFFFFFFFF
 
 
 def u64(*values):
@@ -53,7 +68,7 @@ class Entry:
         if not self.trusted:
             return
         data = stream.data[offset + ENTRY_HEADER:offset + ENTRY_HEADER + self.size]
-        self.valid = bool(self.flags & (FILLER | LOST)) or crc32c(data) == self.crc
+        self.valid = bool(self.flags & (FILLER | LOST)) or data_check(data) == self.crc
         self.watermark = 0 if lag == 0xFFFFFFFF else max(0, self.timestamp - lag)
 
     def scanned(self, stream):

@@ -112,7 +112,7 @@ static void seal_entry(struct sealing *sealing, uint64_t generation, uint64_t en
 	};
 
 	if (entry.size <= IMAGE_BYTES - entry_off - FORMAT_ENTRY_HEADER_BYTES)
-		entry.data_crc = crc32c(0, at + FORMAT_ENTRY_HEADER_BYTES, entry.size);
+		entry.data_crc = format_data_crc(at + FORMAT_ENTRY_HEADER_BYTES, entry.size);
 	format_entry_encode(at, format_entry_seed(sealing->salt, generation), entry_off, &entry);
 }
 

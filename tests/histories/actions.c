@@ -8,6 +8,7 @@
  */
 #include "histories/history.h"
 
+#include "base/crc32c.h"
 #include "stream/checkpoint.h"
 
 #include <errno.h>
@@ -63,6 +64,13 @@ static void fill_fresh(struct history *history, unsigned char *data, uint32_t si
 	}
 }
 
+/* Like the records of many programs: the last four bytes are the CRC32C of the others. */
+static void end_with_crc(unsigned char *data, uint32_t size)
+{
+	if (size >= 8)
+		le32_store(data + size - 4, crc32c(0, data, size - 4));
+}
+
 /* The size that an entry at this place claims, or claimed: a retry has the same. */
 static uint32_t retried_size(const struct history *history, const unsigned char *image, uint64_t off)
 {
@@ -99,6 +107,8 @@ static uint32_t choose_data(struct history *history, uint64_t off, uint64_t room
 		memcpy(data, image + from, size);
 	else
 		fill_fresh(history, data, size);
+	if (kind == 7)
+		end_with_crc(data, size);
 	return size;
 }
 

@@ -1,6 +1,7 @@
 /*
  * test_found.c: what random histories found in the engine, each as the shortest history that shows it.
  */
+#include "base/crc32c.h"
 #include "histories/machine.h"
 #include "histories/mover.h"
 #include "stream/checkpoint.h"
@@ -287,6 +288,53 @@ static void a_record_that_did_not_count_never_does(void **state)
 	assert_true(reported >= 2);
 }
 
+enum { RECORD_BYTES = 24 };
+
+/* A user's record that ends with its own CRC32C. */
+static void make_record(unsigned char *record, int byte)
+{
+	memset(record, byte, RECORD_BYTES - 4);
+	le32_store(record + RECORD_BYTES - 4, crc32c(0, record, RECORD_BYTES - 4));
+}
+
+/*
+ * The place of a freed region was used again, and of a new entry only the header reached the medium. What an older
+ * record had left behind it had the CRC32C of the new data, as all records that end with their own do.
+ */
+static void an_old_record_with_its_own_crc_does_not_pass_for_a_new_one(void **state)
+{
+	struct data_mover_sync *mover = data_mover_sync_new();
+	unsigned char older[RECORD_BYTES], newer[RECORD_BYTES];
+	struct pmemstream_region region;
+	struct pmemstream_entry first, second;
+	struct pmemstream *stream;
+	struct machine machine;
+	char image[MEDIUM_BYTES];
+
+	(void)state;
+	make_record(older, 1);
+	make_record(newer, 2);
+	begin(&machine, MEDIUM_CACHE_LINE);
+	assert_int_equal(open_stream(&machine, &stream), 0);
+	assert_int_equal(pmemstream_region_allocate(stream, REGION_BYTES, &region), 0);
+	assert_int_equal(pmemstream_append(stream, region, NULL, older, RECORD_BYTES, &first), 0);
+	assert_int_equal(pmemstream_region_free(stream, region), 0);
+	assert_int_equal(pmemstream_region_allocate(stream, REGION_BYTES, &region), 0);
+	assert_int_equal(pmemstream_async_append(stream, data_mover_sync_get_vdm(mover), region, NULL, newer,
+						 RECORD_BYTES, &second),
+			 0);
+	assert_int_equal(second.offset, first.offset);
+	memcpy(image, cut_durable(machine.now), MEDIUM_BYTES);
+	memcpy(image + second.offset, cut_medium(machine.now)->base + second.offset, FORMAT_ENTRY_HEADER_BYTES);
+	bury(&machine, &stream);
+	cut_restart(machine.now, image);
+	assert_int_equal(open_stream(&machine, &stream), 0);
+	assert_int_equal(pmemstream_committed_timestamp(stream), 1);
+	bury(&machine, &stream);
+	machine_free(&machine);
+	data_mover_sync_delete(mover);
+}
+
 static struct pmemstream *shared;
 static struct medium_ops interrupted;
 static struct cut *cut_of_shared;
@@ -362,6 +410,7 @@ int main(void)
 		ON(a_slot_of_a_round_that_did_not_complete_vouches_for_its_entries, MEDIUM_PAGE),
 		cmocka_unit_test(timestamps_of_a_freed_region_outlive_the_stream_slot),
 		cmocka_unit_test(a_record_that_did_not_count_never_does),
+		cmocka_unit_test(an_old_record_with_its_own_crc_does_not_pass_for_a_new_one),
 		cmocka_unit_test(a_round_beside_a_sync_that_fails_does_not_complete),
 		cmocka_unit_test(closing_after_a_failed_sync_finishes_the_copies),
 	};

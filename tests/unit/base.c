@@ -3,6 +3,7 @@
  */
 #include "base/checked.h"
 #include "base/crc32c.h"
+#include "base/crc64.h"
 #include "base/endian.h"
 #include "base/error.h"
 #include "base/thread_slot.h"
@@ -37,6 +38,15 @@ static void crc32c_in_pieces_equals_crc32c_at_once(void **state)
 	for (size_t cut = 0; cut <= sizeof(data); cut++)
 		assert_int_equal(crc32c(crc32c(0, data, cut), data + cut, sizeof(data) - cut),
 				 crc32c(0, data, sizeof(data)));
+}
+
+static void crc64_gives_its_check_value_at_once_and_in_pieces(void **state)
+{
+	(void)state;
+
+	assert_true(crc64(0, "123456789", 9) == UINT64_C(0xdcf90fb7d3a994f3));
+	assert_true(crc64(crc64(0, "1234", 4), "56789", 5) == UINT64_C(0xdcf90fb7d3a994f3));
+	assert_true(crc64(0, NULL, 0) == 0);
 }
 
 static void checked_arithmetic_refuses_what_wraps(void **state)
@@ -141,6 +151,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(crc32c_gives_the_check_value_of_rfc_3720),
 		cmocka_unit_test(crc32c_in_pieces_equals_crc32c_at_once),
+		cmocka_unit_test(crc64_gives_its_check_value_at_once_and_in_pieces),
 		cmocka_unit_test(checked_arithmetic_refuses_what_wraps),
 		cmocka_unit_test(integers_on_media_are_little_endian_at_any_address),
 		cmocka_unit_test(each_level_prefixes_the_message_and_errno_stays),
