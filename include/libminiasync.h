@@ -1,7 +1,7 @@
 /*
  * libminiasync.h: futures, virtual data movers and a runtime that waits for futures.
  *
- * Includes the whole interface; each header below libminiasync/ can be used on its own as well. C11 and C++17.
+ * Includes the whole interface; each header below libminiasync/ can be used on its own as well. C99 and C++11 on.
  * Futures, chains and the calls of a mover are inline and need no library; the movers and the runtime are in
  * libminiasync (pkg-config libminiasync). See libminiasync(7).
  */

@@ -1,4 +1,5 @@
-"""Compiles each installed header alone, as C11 and as C++17, by gcc and by clang: none leans on what another includes.
+"""Compiles each installed header alone, as C99, C11, C++11, C++17 and C++20, by gcc and by clang: none leans on what
+another includes, and none warns in a program whose owner asks for many warnings.
 
 Strict modes without _GNU_SOURCE, because a caller's program defines what it likes. Each header is included twice, which
 finds a missing guard. The last cases plant headers that must fail.
@@ -11,14 +12,26 @@ import tempfile
 import tap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-MODES = [("gcc", "c", "c11"), ("clang", "c", "c11"), ("g++", "c++", "c++17"), ("clang++", "c++", "c++17")]
-WARNINGS = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+COMPILERS = {"c": ["gcc", "clang"], "c++": ["g++", "clang++"]}
+STANDARDS = {"c": ["c99", "c11"], "c++": ["c++11", "c++17", "c++20"]}
+MODES = [(compiler, language, standard) for language in COMPILERS
+         for standard in STANDARDS[language] for compiler in COMPILERS[language]]
+WARNINGS = ["-Wpedantic", "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wundef", "-Wcast-qual",
+            "-Werror"]
+# clang has no "strict": its plain warning looks at the types alone, as gcc's strict one does.
+WARNINGS_OF = {
+    "c": ["-Wstrict-prototypes", "-Wmissing-prototypes"],
+    "c++": ["-Wold-style-cast"],
+    "gcc": ["-Wcast-align=strict"], "g++": ["-Wcast-align=strict"],
+    "clang": ["-Wcast-align"], "clang++": ["-Wcast-align"],
+}
 
 
 def compile_alone(include, header, compiler, language, standard):
     """What the compiler says of a source that consists of the header; empty if nothing."""
     source = f"#include <{header}>\n#include <{header}>\n"
-    done = subprocess.run([compiler, "-x", language, f"-std={standard}", *WARNINGS, "-fsyntax-only", "-I", include, "-"],
+    done = subprocess.run([compiler, "-x", language, f"-std={standard}", *WARNINGS, *WARNINGS_OF[language],
+                           *WARNINGS_OF[compiler], "-fsyntax-only", "-I", include, "-"],
                           input=source, capture_output=True, text=True, check=False)
     return done.stderr or ("" if done.returncode == 0 else f"{compiler} failed")
 
@@ -29,6 +42,11 @@ def self_test():
         "a header without a guard is found": "struct twice { int member; };\n",
         "a header that is no strict C11 is found": "#ifndef H\n#define H\ntypedef typeof(1) number;\n#endif\n",
         "a header that is no C++ is found": "#ifndef H\n#define H\nint f(int class);\n#endif\n",
+        "a header that casts in the style of C is found":
+            "#ifndef H\n#define H\nstatic inline int f(double d) { return (int)d; }\n#endif\n",
+        "a header that casts to a stricter alignment is found":
+            "#if !defined(H) && !defined(__cplusplus)\n#define H\n"
+            "static inline int *f(char *c) { return (int *)c; }\n#endif\n",
     }
     with tempfile.TemporaryDirectory() as folder:
         for claim, text in planted.items():

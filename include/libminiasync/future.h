@@ -22,6 +22,15 @@
 extern "C" {
 #endif
 
+/* Casts that warn neither in C nor in C++: of a pointer to void, and of a number that fits. */
+#ifdef __cplusplus
+#define MINIASYNC_POINTER(_type, _pointer) static_cast<_type>(_pointer)
+#define MINIASYNC_SIZE(_number)            (static_cast<size_t>(_number))
+#else
+#define MINIASYNC_POINTER(_type, _pointer) ((_type)(_pointer))
+#define MINIASYNC_SIZE(_number)            ((size_t)(_number))
+#endif
+
 /* IDLE: not begun, the next poll begins it. RUNNING: begun, not finished. COMPLETE: the output is there. */
 enum future_state { FUTURE_STATE_IDLE, FUTURE_STATE_COMPLETE, FUTURE_STATE_RUNNING };
 
@@ -36,13 +45,13 @@ struct future_context {
 /* The data of the future, right behind the context; never NULL. The cost of these three is an addition. */
 static inline void *future_context_get_data(struct future_context *context)
 {
-	return (char *)context + sizeof(struct future_context);
+	return context + 1;
 }
 
 /* The output of the future, right behind its data; never NULL. */
 static inline void *future_context_get_output(struct future_context *context)
 {
-	return (char *)future_context_get_data(context) + context->data_size;
+	return MINIASYNC_POINTER(char *, future_context_get_data(context)) + context->data_size;
 }
 
 /* Bytes of data and output together, without the context. */
@@ -141,7 +150,12 @@ static inline void miniasync_future_init(struct future *future, future_task_fn t
 	future->context.padding = 0;
 }
 
-#define MINIASYNC_DISTANCE(_from, _to) ((size_t)((const char *)(_to) - (const char *)(_from)))
+static inline size_t miniasync_distance(const void *from, const void *to)
+{
+	return MINIASYNC_SIZE(MINIASYNC_POINTER(const char *, to) - MINIASYNC_POINTER(const char *, from));
+}
+
+#define MINIASYNC_DISTANCE(_from, _to) miniasync_distance(_from, _to)
 
 #define MINIASYNC_FUTURE_INIT(_futurep, _taskfn, _propertyfn, _state)                                                  \
 	miniasync_future_init(&(_futurep)->base, (_taskfn), (_propertyfn), (_state),                                   \
@@ -308,7 +322,8 @@ struct miniasync_chain_entry {
 
 static inline struct miniasync_chain_entry *miniasync_chain_first(struct future_context *chain)
 {
-	struct miniasync_chain_entry *entry = (struct miniasync_chain_entry *)future_context_get_data(chain);
+	struct miniasync_chain_entry *entry =
+		MINIASYNC_POINTER(struct miniasync_chain_entry *, future_context_get_data(chain));
 
 	if (!FUTURE_CHAIN_ENTRY_IS_INITIALIZED(entry)) {
 		entry->init(&entry->fut, chain, entry->init_arg);
@@ -324,7 +339,8 @@ static inline struct miniasync_chain_entry *miniasync_chain_next(struct future_c
 	size_t entry_off = MINIASYNC_DISTANCE(future_context_get_data(chain), entry);
 	size_t entry_bytes = sizeof(*entry) + future_context_get_size(&entry->fut.context);
 	size_t next_off = entry_off + (entry_bytes + 7) / 8 * 8;
-	struct miniasync_chain_entry *next = (struct miniasync_chain_entry *)((char *)entry + (next_off - entry_off));
+	void *next_place = MINIASYNC_POINTER(char *, future_context_get_data(chain)) + next_off;
+	struct miniasync_chain_entry *next = MINIASYNC_POINTER(struct miniasync_chain_entry *, next_place);
 
 	if (FUTURE_CHAIN_ENTRY_IS_LAST(entry) || chain->data_size < next_off + sizeof(*next))
 		return NULL;
@@ -362,7 +378,7 @@ static inline enum future_state miniasync_chain_task(struct future_context *chai
 
 static inline int miniasync_chain_has_property(void *future, enum future_property property)
 {
-	struct future_context *chain = &((struct future *)future)->context;
+	struct future_context *chain = &MINIASYNC_POINTER(struct future *, future)->context;
 	struct miniasync_chain_entry *entry;
 
 	if (chain->state == FUTURE_STATE_COMPLETE)

@@ -175,7 +175,8 @@ static inline void vdm_set_has_property_fn(struct vdm *vdm, future_has_property_
 
 static inline enum future_state miniasync_vdm_task(struct future_context *context, struct future_notifier *notifier)
 {
-	struct vdm_operation_data *data = (struct vdm_operation_data *)future_context_get_data(context);
+	struct vdm_operation_data *data =
+		MINIASYNC_POINTER(struct vdm_operation_data *, future_context_get_data(context));
 	struct vdm *vdm = data->vdm;
 	enum future_state state;
 
@@ -184,7 +185,8 @@ static inline enum future_state miniasync_vdm_task(struct future_context *contex
 	state = vdm->op_check(data->data, &data->operation);
 	if (state != FUTURE_STATE_COMPLETE)
 		return FUTURE_STATE_RUNNING;
-	vdm->op_delete(data->data, &data->operation, (struct vdm_operation_output *)future_context_get_output(context));
+	vdm->op_delete(data->data, &data->operation,
+		       MINIASYNC_POINTER(struct vdm_operation_output *, future_context_get_output(context)));
 	return FUTURE_STATE_COMPLETE;
 }
 
