@@ -2,7 +2,8 @@
  * map.c: the medium behind a mapping: libpmem2's, or a range that the caller mapped.
  *
  * BYTE and CACHE_LINE use libpmem2's copy, flush and drain functions. PAGE does not: those call msync and abort the
- * process or hide the error when it fails; here a sync is one msync whose error the caller sees.
+ * process or hide the error when it fails; here a sync is one msync whose error the caller sees. Where the file is at
+ * hand, copies are written to it and the mapping is for reading: see medium_write_by_file.
  */
 #include "base/error.h"
 #include "medium/medium.h"
@@ -14,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -159,10 +162,48 @@ static void page_range(const void *at, size_t bytes, uintptr_t *first, uintptr_t
 	*end = (uintptr_t)at + bytes;
 }
 
+static void write_file(struct medium *medium, void *to, const void *from, size_t bytes)
+{
+	const char *left = from;
+	off_t off = (char *)to - medium->base;
+
+	while (bytes) {
+		ssize_t written = pwrite(medium->fd, left, bytes, off);
+		if (written < 0 && errno != EINTR) {
+			int none = 0;
+			atomic_compare_exchange_strong(&medium->write_error, &none, errno);
+			return;
+		}
+		if (written > 0) {
+			left += written;
+			off += written;
+			bytes -= (size_t)written;
+		}
+	}
+}
+
+static void write_file_both(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
+			    size_t data_bytes)
+{
+	const struct iovec both[2] = {{(void *)(uintptr_t)head, head_bytes}, {(void *)(uintptr_t)data, data_bytes}};
+	ssize_t written = pwritev(medium->fd, both, 2, (char *)to - medium->base);
+	size_t done = written > 0 ? (size_t)written : 0;
+
+	/* The rest, and an error, are write_file's. */
+	if (done < head_bytes) {
+		write_file(medium, (char *)to + done, (const char *)head + done, head_bytes - done);
+		done = head_bytes;
+	}
+	write_file(medium, (char *)to + done, (const char *)data + (done - head_bytes), head_bytes + data_bytes - done);
+}
+
 static int sync_pages(struct medium *medium, const void *at, size_t bytes)
 {
 	uintptr_t first, end;
 
+	errno = atomic_load_explicit(&medium->write_error, memory_order_acquire);
+	if (errno)
+		return error_system("write to the file, before a sync");
 	page_range(at, bytes, &first, &end);
 	if (!msync((void *)first, end - first, MS_SYNC))
 		return 0;
@@ -209,6 +250,31 @@ static const struct medium_ops page_ops = {
 	.written = flush_nothing,
 	.redirty = redirty_pages,
 };
+
+static const struct medium_ops file_ops = {
+	.copy = write_file,
+	.stream = write_file_both,
+	.store8 = store8,
+	.stream8 = store8,
+	.exchange4 = exchange4,
+	.raise8 = raise8,
+	.flush = flush_nothing,
+	.fence = fence_memory,
+	.sync = sync_pages,
+	.written = flush_nothing,
+	.redirty = redirty_pages,
+};
+
+void medium_write_by_file(struct medium *medium, int fd)
+{
+	struct rlimit limit;
+
+	/* Above the limit a write would end the process, a store would not. */
+	if (medium->ops != &page_ops || getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur < medium->size)
+		return;
+	medium->fd = fd;
+	medium->ops = &file_ops;
+}
 
 static void take_functions(struct medium *medium, struct pmem2_map *map)
 {

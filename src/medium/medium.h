@@ -80,6 +80,8 @@ struct medium {
 	void (*flush_fn)(const void *at, size_t bytes);
 	void (*drain_fn)(void);
 	struct medium_counters *counters; /* THREAD_SLOT_COUNT of them */
+	int fd;                           /* of the file behind a medium_write_by_file */
+	_Atomic int write_error;          /* errno of its first write that failed */
 };
 
 /*
@@ -95,6 +97,15 @@ void medium_close(struct medium *medium);
  */
 int medium_from_range(struct medium *medium, void *base, size_t size, enum medium_granularity granularity,
 		      bool writable);
+
+/*
+ * PAGE: from now on copies and streams are written with pwrite to the file that is mapped from its beginning, and the
+ * medium stays readable through the mapping. A store through the mapping makes the kernel write back the whole folio it
+ * lies in, up to 2 MiB, and costs a page fault after each sync; a write dirties the blocks that it touches. A write
+ * that failed is told by the next sync, and by all behind it. fd stays the caller's, open as long as the medium. Does
+ * nothing where stores are needed: other granularities, and a limit on file sizes below this file's.
+ */
+void medium_write_by_file(struct medium *medium, int fd);
 
 /* For other implementations of the table: allocates the counters; 0, or -1 with ENOMEM. */
 int medium_prepare(struct medium *medium, const struct medium_ops *ops, void *base, size_t size,

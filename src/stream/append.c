@@ -194,7 +194,7 @@ void append_store(struct pmemstream *stream, const struct ticket *ticket, const 
 	struct medium *medium = &stream->medium;
 	char *at = stream_at(stream, ticket->off);
 
-	if (stream->alignment == LINE_BYTES && stream->lines) {
+	if (stream->alignment == LINE_BYTES || !stream->lines) {
 		medium_stream(medium, at, header, FORMAT_ENTRY_HEADER_BYTES, data, size);
 	} else {
 		medium_copy(medium, at, header, FORMAT_ENTRY_HEADER_BYTES);
@@ -280,11 +280,16 @@ EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, s
 
 	char *at = stream_at(stream, ticket.off);
 	append_header(stream, &ticket, data_crc, 0, &entry, header);
-	medium_copy(&stream->medium, at, header, sizeof(header));
+	if (!moves && !stream->lines) {
+		medium_stream(&stream->medium, at, header, sizeof(header), data, size);
+	} else {
+		medium_copy(&stream->medium, at, header, sizeof(header));
+		if (!moves)
+			medium_copy(&stream->medium, at + sizeof(header), data, size);
+	}
 	if (moves) {
 		mover_start(stream, &ticket, &entry, &copy);
 	} else {
-		medium_copy(&stream->medium, at + sizeof(header), data, size);
 		window_mark_copied(stream, &ticket);
 		progress_note(stream);
 	}

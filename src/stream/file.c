@@ -81,7 +81,10 @@ static int write_zeros(int fd, const char *path, uint64_t from, uint64_t to)
 	if (!zeros)
 		return error_set(ENOMEM, "no memory for %d zeros", ZEROS_BYTES);
 	while (from < to && !err) {
-		size_t piece = to - from < ZEROS_BYTES ? (size_t)(to - from) : ZEROS_BYTES;
+		/* The first page alone: the volatile area is stored to through the mapping, and whatever shares its
+		 * folio in the page cache would be written back with it. */
+		size_t most = from ? ZEROS_BYTES : MEDIUM_PAGE_BYTES;
+		size_t piece = to - from < most ? (size_t)(to - from) : most;
 		ssize_t written = pwrite(fd, zeros, piece, (off_t)from);
 		if (written < 0 && errno != EINTR)
 			err = error_system("%s: write at %zu", path, (size_t)from);

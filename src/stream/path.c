@@ -82,6 +82,8 @@ static int open_file(struct pmemstream **stream, struct file *file, const struct
 		return -1;
 	if (file_medium(file, &medium))
 		return -1;
+	if (file->writable)
+		medium_write_by_file(&medium, file->fd);
 	if (config->flags & PMEMSTREAM_PREFAULT)
 		medium_prefault(&medium);
 	int err = file->writable ? stream_open(&opened, &medium, options)

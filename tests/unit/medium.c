@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -186,6 +187,74 @@ static void a_range_of_memory_is_a_medium_of_any_granularity(void **state)
 	munmap(base, FILE_BYTES);
 }
 
+static void copies_of_pages_are_written_to_the_file_and_seen_through_the_mapping(void **state)
+{
+	(void)state;
+	static char data[3 * MEDIUM_PAGE_BYTES], found[sizeof(data)];
+	struct mapped mapped;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i % 251 + 1);
+	open_mapped(&mapped, "PAGE");
+	medium_write_by_file(&mapped.medium, mapped.fd);
+	for (size_t head = 0; head <= 32; head += 8)
+		for (size_t bytes = 0; bytes < sizeof(data) - 32; bytes += bytes < 100 ? 1 : 977) {
+			char *to = mapped.medium.base + 5000;
+
+			memset(mapped.medium.base, 'x', 5 * MEDIUM_PAGE_BYTES);
+			medium_stream(&mapped.medium, to, data, head, bytes ? data + head : NULL, bytes);
+			assert_memory_equal(to, data, head + bytes);
+			assert_int_equal(to[-1], 'x');
+			assert_int_equal(to[head + bytes], 'x');
+		}
+	medium_copy(&mapped.medium, mapped.medium.base + 77, data, sizeof(data));
+	medium_copy(&mapped.medium, mapped.medium.base + 77, data, 0);
+	assert_int_equal(pread(mapped.fd, found, sizeof(found), 77), sizeof(found));
+	assert_memory_equal(found, data, sizeof(data));
+	assert_memory_equal(mapped.medium.base + 77, data, sizeof(data));
+	assert_int_equal(medium_sync(&mapped.medium, mapped.medium.base, FILE_BYTES), 0);
+	close_mapped(&mapped);
+}
+
+static void a_failed_write_to_the_file_is_told_by_every_sync_from_then_on(void **state)
+{
+	(void)state;
+	struct mapped mapped;
+
+	open_mapped(&mapped, "PAGE");
+	int read_only = open("/dev/null", O_RDONLY);
+	medium_write_by_file(&mapped.medium, read_only);
+	assert_int_equal(medium_sync(&mapped.medium, mapped.medium.base, 8), 0);
+	medium_stream(&mapped.medium, mapped.medium.base, "head", 4, "data", 4);
+	for (int i = 0; i < 2; i++) {
+		errno = 0;
+		assert_int_equal(medium_sync(&mapped.medium, mapped.medium.base, 8), -1);
+		assert_int_equal(errno, EBADF);
+	}
+	close(read_only);
+	close_mapped(&mapped);
+}
+
+static void stores_stay_stores_where_a_write_would_not_do(void **state)
+{
+	(void)state;
+	struct rlimit former, below = {.rlim_cur = FILE_BYTES - 1, .rlim_max = RLIM_INFINITY};
+	struct mapped mapped;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &former), 0);
+	below.rlim_max = former.rlim_max;
+	for (int g = 0; g < 3; g++) {
+		open_mapped(&mapped, granularities[g]);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &below), 0);
+		medium_write_by_file(&mapped.medium, -1);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &former), 0);
+		medium_copy(&mapped.medium, mapped.medium.base, "hello", 5);
+		assert_memory_equal(mapped.medium.base, "hello", 5);
+		assert_int_equal(medium_persist(&mapped.medium, mapped.medium.base, 5), 0);
+		close_mapped(&mapped);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +265,9 @@ int main(void)
 		cmocka_unit_test(fence_exchange_exchanges_and_counts_one_fence),
 		cmocka_unit_test(a_range_of_memory_is_a_medium_of_any_granularity),
 		cmocka_unit_test(prefault_and_redirty_change_no_byte),
+		cmocka_unit_test(copies_of_pages_are_written_to_the_file_and_seen_through_the_mapping),
+		cmocka_unit_test(a_failed_write_to_the_file_is_told_by_every_sync_from_then_on),
+		cmocka_unit_test(stores_stay_stores_where_a_write_would_not_do),
 	};
 
 	return cmocka_run_group_tests_name("medium", tests, NULL, NULL);
