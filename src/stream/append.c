@@ -1,10 +1,10 @@
 /*
  * append.c: append and async_append.
  *
- * Order      checksum of the data -> order lock: place, limit, timestamp -> header and data to the medium -> fence
- * (lines) or mark and group commit (pages) -> persisted. All that can fail comes before the timestamp. Crash      the
- * entry certifies itself; until persisted has reached it, it may vanish, with everything behind it. Cost       lines:
- * one locked instruction and one fence when nobody else is about; pages: one sync, shared.
+ * Order  checksum of the data -> order lock: place, limit, timestamp -> header and data to the medium -> fence (lines)
+ *        or mark and group commit (pages) -> persisted. All that can fail comes before the timestamp.
+ * Crash  the entry certifies itself; until persisted has reached it, it may vanish, with everything behind it.
+ * Cost   lines: one locked instruction and one fence when nobody else is about; pages: one sync, shared.
  */
 #include "stream/append.h"
 

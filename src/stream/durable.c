@@ -3,7 +3,7 @@
  */
 #include "stream/durable.h"
 
-#include "stream/persist.h"
+#include "stream/group.h"
 
 void durable_begin(struct durable *durable, struct pmemstream *stream)
 {
@@ -35,7 +35,7 @@ int durable_end(struct durable *durable)
 		medium_fence(medium);
 		return 0;
 	}
-	return persist_sync(durable->stream, medium->base + durable->begin_off, durable->end_off - durable->begin_off);
+	return group_sync(durable->stream, medium->base + durable->begin_off, durable->end_off - durable->begin_off);
 }
 
 int durable_copy(struct pmemstream *stream, uint64_t off, const void *from, uint64_t bytes)

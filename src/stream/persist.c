@@ -3,17 +3,15 @@
  *
  * Lines  (BYTE, CACHE_LINE) whoever waits flushes the lines of all copied entries in front of his timestamp and fences
  *        once. A synchronous append fences for itself, at best without a locked instruction: see persist_own.
- * Pages  group commit: the first who needs it leads, syncs one range of pages that spans all entries that are copied,
- *        raises persisted and wakes the others; of those who still wait the next one leads. A sync that failed is
- *        latched before anyone is woken: nothing is synced again, since the kernel may have dropped what it could not
- * write. Crash  entries become durable in any order; persisted, and so every acknowledgement, moves in timestamp order
- * only.
+ * Pages  whoever waits leads a group or sleeps until its sync is over: group.c.
+ * Crash  entries become durable in any order; persisted, and every acknowledgement, moves in timestamp order only.
  */
 #include "stream/persist.h"
 
 #include "base/error.h"
 #include "stream/area.h"
 #include "stream/follow.h"
+#include "stream/group.h"
 #include "stream/mover.h"
 #include "stream/progress.h"
 
@@ -35,93 +33,13 @@ static void step_lines(struct pmemstream *stream, uint64_t timestamp)
 	progress_note(stream);
 }
 
-static int failure(struct pmemstream *stream)
+int persist_failure(struct pmemstream *stream)
 {
 	int err = atomic_load_explicit(&stream->failed, memory_order_acquire);
 
 	if (err)
 		return error_set(EIO, "an earlier sync of this stream failed (errno %d): it can only be read", err);
 	return 0;
-}
-
-/*
- * The seat of who syncs. A failed sync cleans the pages of everybody's stores, and the failure is told once: a sync
- * that came beside it would succeed and have written nothing. So there is one sync at a time, and none behind a failed
- * one.
- */
-static bool take_seat(struct pmemstream *stream, int *cancel_state)
-{
-	/* Who was cancelled in msync would leave it taken for ever. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, cancel_state);
-	pthread_mutex_lock(&stream->progress.mutex);
-	bool taken = !stream->syncing;
-	stream->syncing = true;
-	pthread_mutex_unlock(&stream->progress.mutex);
-	if (!taken)
-		pthread_setcancelstate(*cancel_state, NULL);
-	return taken;
-}
-
-static void leave_seat(struct pmemstream *stream, int cancel_state)
-{
-	pthread_mutex_lock(&stream->progress.mutex);
-	stream->syncing = false;
-	pthread_mutex_unlock(&stream->progress.mutex);
-	progress_note(stream);
-	pthread_setcancelstate(cancel_state, NULL);
-}
-
-static bool is_syncing(struct pmemstream *stream)
-{
-	pthread_mutex_lock(&stream->progress.mutex);
-	bool syncing = stream->syncing;
-	pthread_mutex_unlock(&stream->progress.mutex);
-	return syncing;
-}
-
-/* Leads a group, if nobody does and there is something to sync. False: somebody else leads. */
-static bool step_pages(struct pmemstream *stream)
-{
-	struct window_scan scan;
-	int cancel_state;
-
-	/* Telling the others that nothing happened would wake who waits for something to happen, this thread among
-	 * them. */
-	if (window_committed(stream) == stream_persisted(stream))
-		return true;
-	if (!take_seat(stream, &cancel_state))
-		return false;
-	window_scan(stream, window_committed(stream), false, &scan);
-	if (scan.to > scan.from && !atomic_load_explicit(&stream->failed, memory_order_relaxed)) {
-		if (medium_sync(&stream->medium, scan.span_begin, (size_t)(scan.span_end - scan.span_begin)))
-			stream_latch_failure(stream);
-		else
-			window_advance(stream, &scan);
-	}
-	leave_seat(stream, cancel_state);
-	return true;
-}
-
-int persist_sync(struct pmemstream *stream, const char *at, size_t bytes)
-{
-	int cancel_state, err = -1;
-
-	while (!take_seat(stream, &cancel_state)) {
-		uint64_t events = progress_begin(stream);
-		if (is_syncing(stream))
-			progress_sleep(stream, events, SLEEP_LIMIT_NS);
-		progress_end(stream);
-	}
-	if (!failure(stream)) {
-		err = medium_sync(&stream->medium, at, bytes);
-		if (err)
-			stream_latch_failure(stream);
-	}
-	leave_seat(stream, cancel_state);
-	if (!err)
-		return 0;
-	errno = EIO;
-	return -1;
 }
 
 static bool reached(struct pmemstream *stream, uint64_t timestamp, bool persisted)
@@ -137,7 +55,7 @@ static int try_once(struct pmemstream *stream, uint64_t timestamp, bool persiste
 		return 1;
 	if (stream->follower)
 		return 0;
-	if (failure(stream))
+	if (persist_failure(stream))
 		return -1;
 	mover_poll(stream, timestamp);
 	if (reached(stream, timestamp, persisted))
@@ -147,10 +65,10 @@ static int try_once(struct pmemstream *stream, uint64_t timestamp, bool persiste
 	if (stream->lines)
 		step_lines(stream, timestamp);
 	else
-		step_pages(stream);
+		group_step(stream);
 	if (reached(stream, timestamp, persisted))
 		return 1;
-	return failure(stream);
+	return persist_failure(stream);
 }
 
 int persist_try(struct pmemstream *stream, uint64_t timestamp)
@@ -178,6 +96,18 @@ static void sleep_once(struct pmemstream *stream, uint64_t timestamp, bool persi
 	progress_end(stream);
 }
 
+/* The same for pages of which a sync is running that must end before anything else can happen to the timestamp. */
+static bool sleep_behind_sync(struct pmemstream *stream, uint64_t timestamp, bool persisted, uint64_t limit_ns)
+{
+	if (stream->lines || stream->follower || !persisted)
+		return false;
+	uint32_t turn = group_turn(stream);
+	if (window_committed(stream) < timestamp)
+		return false;
+	return stream_persisted(stream) >= timestamp ||
+	       group_sleep(stream, turn, limit_ns < SLEEP_LIMIT_NS ? limit_ns : SLEEP_LIMIT_NS);
+}
+
 static int wait_until(struct pmemstream *stream, uint64_t timestamp, bool persisted, uint64_t deadline_ns)
 {
 	for (unsigned turn = 0;; turn++) {
@@ -196,7 +126,7 @@ static int wait_until(struct pmemstream *stream, uint64_t timestamp, bool persis
 		}
 		if (turn < TURNS_AWAKE && stream->lines)
 			spinlock_backoff(turn * 4);
-		else
+		else if (!sleep_behind_sync(stream, timestamp, persisted, left_ns))
 			sleep_once(stream, timestamp, persisted, left_ns);
 	}
 }

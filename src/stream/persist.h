@@ -22,8 +22,7 @@ int commit_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadlin
 int persist_try(struct pmemstream *stream, uint64_t timestamp);
 int commit_try(struct pmemstream *stream, uint64_t timestamp);
 
-/* Page media: one sync of a range, alone, for what is no append. 0, or -1 with EIO: this one or an earlier one failed.
- */
-int persist_sync(struct pmemstream *stream, const char *at, size_t bytes);
+/* 0, or -1 with EIO once a sync of this stream failed. */
+int persist_failure(struct pmemstream *stream);
 
 #endif

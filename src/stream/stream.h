@@ -88,6 +88,16 @@ struct progress {
 	_Atomic uint32_t inside; /* calls that may wait, and have not let go of the stream */
 };
 
+/* Who syncs pages, and who waits for it (group.c). */
+struct group {
+	_Alignas(LINE_BYTES) _Atomic uint32_t taken; /* somebody sits on the seat */
+	_Atomic uint32_t turn;                       /* futex: how often it was left */
+	_Atomic uint32_t sleepers;                   /* who went to sleep in this turn */
+	_Atomic uint32_t expected;                   /* sleepers of the last turn */
+	uint32_t in_vain, skipped;                   /* on the seat, like the next */
+	uint64_t sync_ns;                            /* how long the last sync took */
+};
+
 struct stream_options {
 	uint64_t block_size;     /* 0: that of the existing stream */
 	uint32_t alignment;      /* 0: by granularity and block size */
@@ -130,7 +140,6 @@ struct pmemstream {
 	_Alignas(LINE_BYTES) _Atomic uint64_t committed; /* a lower bound; window_committed looks further */
 	_Atomic int failed;                              /* errno of the sync that failed, for ever */
 	_Atomic bool closing;
-	bool syncing; /* somebody syncs pages; under the progress mutex */
 
 	/* Under the admin mutex. */
 	_Alignas(LINE_BYTES) pthread_mutex_t admin;
@@ -144,6 +153,7 @@ struct pmemstream {
 	struct pmemstream_region_runtime *runtimes;
 
 	struct progress progress;
+	struct group group;
 
 	pthread_mutex_t rare;        /* the rest, and the indices of regions */
 	uint64_t *failed_timestamps; /* whose copy failed */

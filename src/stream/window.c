@@ -1,13 +1,13 @@
 /*
  * window.c: which timestamps are taken, copied and durable.
  *
- * Invariant  persisted <= committed < next <= persisted + window + 1. Slots of timestamps above persisted are not
- * reused. Order      slot filled -> word published -> next -> tail, so that who sees a tail finds the slots of all
- * entries in front. Commit     committed is not stored by appenders at all: who wants it looks at the slots above
- * persisted. Persist    persisted goes from p to q by compare-and-swap, by a thread that found p + 1 .. q durable or
- * flushed and fenced them itself. The thread of timestamp p + 1 may store p + 1 plainly as long as its slot says TAKEN,
- * since nobody else passes it then; so a lone appender pays no locked instruction for it. Crash      nothing here is on
- * media but the limit; recovery finds the same order in the entries.
+ * Invariant  persisted <= committed < next <= persisted + window + 1. No slot above persisted is reused.
+ * Order      slot filled -> word published -> next -> tail: who sees a tail finds the slots of all entries in front.
+ * Commit     no appender stores committed: who wants it looks at the slots above persisted.
+ * Persist    persisted goes from p to q by compare-and-swap, by a thread that found p + 1 .. q durable or flushed and
+ *            fenced them itself. The thread of timestamp p + 1 may store p + 1 plainly as long as its slot says TAKEN,
+ *            since nobody else passes it then; so a lone appender pays no locked instruction for it.
+ * Crash      nothing here is on media but the limit; recovery finds the same order in the entries.
  */
 #include "stream/window.h"
 

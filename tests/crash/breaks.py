@@ -115,7 +115,7 @@ BREAKS = [
      "if (durable_copy(stream, 0, FORMAT_MAGIC_NEW, 8))\n\t\treturn -1;", ""),
     # Appending.
     ("a limit is raised", "window.c", "if (ticket->limit_raised)\n\t\twindow_raise_limit", "if (false)\n\t\twindow_raise_limit"),
-    ("a failed sync is latched", "persist.c", "stream_latch_failure(stream);", ";"),
+    ("a failed sync is latched", "group.c", "stream_latch_failure(stream);", ";"),
     ("persisted moves only over what is finished", "window.c",
      "if (!word || slot_state(word) == SLOT_TAKEN)\n\t\t\treturn;", "if (!word)\n\t\t\treturn;"),
     ("a fence covers what others copied in front", "persist.c", "window_scan(stream, first - 1, true, &scan);",

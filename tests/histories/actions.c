@@ -596,7 +596,7 @@ void action_of_second(struct history *history)
 	/* Not while the first thread has yet to take what it announced to the shadow. */
 	bool settled = stream->next == history->shadow.count + 1 && !shadow_is_full(&history->shadow);
 	/* An append may run a round, which waits until the first thread has synced. */
-	if (stream->syncing)
+	if (stream->group.taken)
 		settled = false;
 
 	history_trace(history, "  and the second thread:");
