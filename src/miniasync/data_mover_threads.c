@@ -200,6 +200,8 @@ static int start_threads(struct data_mover_threads *mover, size_t count)
 	int err = 0;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a fault in a copy goes to the program's handler only if it is not blocked */
+	sigdelset(&all, SIGSEGV);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (mover->thread_count < count) {
 		err = pthread_create(&mover->threads[mover->thread_count], NULL, work, mover);

@@ -49,8 +49,11 @@ static int start_helper(struct pmemstream *stream)
 	if (!event)
 		return error_set(ENOMEM, "no memory for a helper thread");
 	stream->event = event;
-	/* Signals are for the program's own threads. */
+	/* Signals are for the program's own threads; but a fault of this one, as where a file was truncated, goes to
+	 * the program's handler only if it is not blocked here. */
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
 	pthread_sigmask(SIG_SETMASK, &all, &former);
 	int err = pthread_create(&event->helper, NULL, help, stream);
 	pthread_sigmask(SIG_SETMASK, &former, NULL);
