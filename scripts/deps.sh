@@ -8,10 +8,11 @@
 # PURPOSE is build, run, check or bench; run and check include build, bench includes run.
 set -eu
 
-build="gcc libc6-dev pkg-config meson ninja-build python3 libpmem2-dev libisal-dev zlib1g-dev pandoc"
+build="gcc libc6-dev pkg-config meson ninja-build python3 libpmem2-dev libisal-dev zlib1g-dev pandoc
+	python3-dev python3-cffi"
 run=""
 check="g++ clang cmake clang-format-14 libclang-rt-14-dev libcmocka-dev libpmemlog-dev pmdk-tools valgrind strace binutils
-	shellcheck"
+	shellcheck python3-setuptools python3-venv python3-pip python3-wheel python3-pytest python3-hypothesis mypy"
 bench=""
 
 usage() {

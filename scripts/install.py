@@ -60,15 +60,24 @@ def install(targets, destdir):
     return done.returncode
 
 
+def compiled(target):
+    """What Python made of an installed module when root imported it."""
+    return target.parent.glob(f"__pycache__/{target.stem}.*.pyc") if target.suffix == ".py" else ()
+
+
 def uninstall(targets, destdir):
     top, folders, count = below(destdir, prefix()), set(), 0
     for target in targets:
+        for cache in compiled(target):
+            cache.unlink()
+            folders.add(cache.parent)
         if target.is_symlink() or target.exists():
             target.unlink()
             count += 1
             folders.update(parent for parent in target.parents if top in parent.parents)
     for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
-        if any(name in folder.name for name in OURS) and not any(folder.iterdir()):
+        ours = any(name in folder.name for name in OURS) or folder.name == "__pycache__"
+        if ours and folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
     print(f"{count} files removed below {top}")
     return 0

@@ -1,7 +1,8 @@
 """Installs below build/check by `make install`, and uses what lies there as a stranger would.
 
 The headers, libraries and pkg-config files are what include/ and tests/abi/ say; the CMake package is found; every example is built by the command
-that its own top comment names ("Build: ...") and run by the lines that begin with "Run:"; uninstalling leaves nothing.
+that its own top comment names ("Build: ...") and run by the lines that begin with "Run:"; the Python package loads the
+libraries beside it, installed by make and by pip; uninstalling leaves nothing.
 """
 
 import os
@@ -85,12 +86,15 @@ def check_debian_layout():
         if not (libraries / f"{name}.so").exists() or not pc.exists() or "prefix=/usr\n" not in pc.read_text():
             problems.append(f"{name} or its pkg-config file is not in {libraries}, or not for /usr")
     tap.case("PREFIX=/usr puts the libraries where Debian has them", problems)
+    package = root / "usr" / "lib" / "python3" / "dist-packages"
+    tap.case("PREFIX=/usr: the Python package is where Debian's is, and loads our private libpmemlog",
+             check_python(package, root / "usr" / "lib", PYTHONPATH=str(package)))
     tap.case("make uninstall PREFIX=/usr leaves no file", make("uninstall", root, "/usr") or files_below(root))
 
 
 def pmemlog_below(prefix):
     """"public" or "private": how libpmemlog is installed; a text that is neither if it is half of each."""
-    names = [name for name in files_below(prefix) if "pmemlog" in name]
+    names = [name for name in files_below(prefix) if "pmemlog" in name and "/nvm/" not in name]
     private = [name for name in names if name.startswith("lib/pmemstream/libpmemlog.so")]
     if names and len(names) == len(private):
         return "private"
@@ -110,6 +114,45 @@ def check_pmemlog():
         tap.case(f"PREFIX={prefix} PMEMLOG={setting} installs libpmemlog as {expected}", "" if found == expected else found)
         tap.case(f"make uninstall PREFIX={prefix} PMEMLOG={setting} leaves no file",
                  make("uninstall", root, prefix, f"PMEMLOG={setting}") or files_below(root))
+
+
+PYTHON = "/usr/bin/python3"
+PYTHON_USE = """
+import pathlib, re, sys
+from nvm import pmemlog
+path = pathlib.Path(sys.argv[1])
+path.unlink(missing_ok=True)
+with pmemlog.create(path) as pool:
+    pool.append(b"kept")
+with pmemlog.open(path) as pool:
+    assert b"".join(pool) == b"kept"
+loaded = {m.group() for m in re.finditer(r"/.*/lib(pmemlog|pmemstream|miniasync)[.]so.*", pathlib.Path("/proc/self/maps").read_text())}
+assert pmemlog.__file__.startswith(sys.argv[2]), pmemlog.__file__
+assert loaded and all(name.startswith(sys.argv[3]) for name in loaded), loaded
+"""
+
+
+def check_python(package, libraries, interpreter=PYTHON, **environment):
+    """Uses the package in a folder; it must load our libraries from theirs, without a hint by the environment."""
+    environment = {"PYTHONDONTWRITEBYTECODE": "", "LD_LIBRARY_PATH": "", **environment}
+    return run([interpreter, "-c", PYTHON_USE, CHECK / "python.pool", package, libraries], CHECK, **environment)
+
+
+def check_pip():
+    """pip installs the package into a virtual environment, against libraries that pkg-config finds."""
+    prefix, folder = CHECK / "prefix", CHECK / "venv"
+    tap.case("make install works with any PREFIX", make("install", "/", prefix))
+    tap.case("below another PREFIX the Python package is in site-packages",
+             check_python(prefix / "lib", prefix / "lib", PYTHONPATH=str(next(prefix.glob("lib/python3*/site-packages"), ""))))
+    problem = run([PYTHON, "-m", "venv", "--system-site-packages", folder]) or \
+        run([folder / "bin" / "pip", "install", "--quiet", "--no-index", "--no-build-isolation", "./python"],
+            PKG_CONFIG_PATH=str(prefix / "lib" / "pkgconfig"))
+    tap.case("pip installs the Python package into a virtual environment", problem)
+    tap.case("the package of the virtual environment finds the libraries",
+             check_python(folder, prefix / "lib", folder / "bin" / "python"))
+    tap.case("pip leaves nothing in the source tree",
+             [str(p) for p in (ROOT / "python").rglob("*") if re.search("egg-info|__pycache__|[.]so$|^build$|^dist$", p.name)])
+    tap.case("make uninstall with that PREFIX leaves no file", make("uninstall", "/", prefix) or files_below(prefix))
 
 
 CMAKE_LISTS = """cmake_minimum_required(VERSION 3.18)
@@ -142,6 +185,7 @@ def main():
     CHECK.mkdir(parents=True)
     check_debian_layout()
     check_pmemlog()
+    check_pip()
     root, prefix = CHECK / "root", CHECK / "root" / "usr" / "local"
     tap.case("make install DESTDIR= works", make("install", root, "/usr/local"))
     headers = [name for name in files_below(ROOT / "include") if name != "meson.build"]
@@ -156,11 +200,14 @@ def main():
         name = promise.stem
         tap.case(f"{name} is installed under its names", check_library(promise, prefix / "lib"))
         tap.case(f"pkg-config knows {name} {VERSION}", run(["pkg-config", "--print-errors", f"{name} = {VERSION}"], examples, **environment))
+    package = next(prefix.glob("lib/python3.*/dist-packages"), prefix / "missing")
+    tap.case("the Python package is in dist-packages of /usr/local and loads our libraries beside Debian's",
+             check_python(package, prefix / "lib", PYTHONPATH=str(package)))
     tap.case("CMake's find_package finds libminiasync", check_cmake_package(prefix))
     for source in sorted((ROOT / "examples").glob("*.c")):
         tap.case(f"example {source.stem} builds and runs on the installed libraries", check_example(source, environment))
     tap.case("make uninstall leaves no file", make("uninstall", root, "/usr/local") or files_below(root))
-    ours = [str(p) for p in root.rglob("*") if re.search("miniasync|pmemstream|pmemlog", p.name)]
+    ours = [str(p) for p in root.rglob("*") if re.search("miniasync|pmemstream|pmemlog|nvm", p.name)]
     tap.case("make uninstall leaves no folder of ours", ours)
     tap.done()
 
