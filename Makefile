@@ -78,10 +78,10 @@ fuzz: ## FUZZ=200000 mutated log pools, pool set files and streams under Address
 	@build/fuzz/tests/fuzz/libfuzzer_stream -max_total_time=$(SECONDS) -timeout=20 -max_len=257 \
 		-artifact_prefix=build/fuzz/ build/fuzz/corpus
 
-bench: ## install what is missing, run the programs of bench/, keep their tables in build/bench
+bench: ## install what is missing, measure beside other logs, report in build/bench (STAGES='disk recover': only those)
 	@scripts/deps.sh install bench
-	@scripts/build.sh release
-	@python3 scripts/bench.py
+	@scripts/build.sh release -Dpeers=enabled
+	@python3 scripts/bench.py --seed=$(SEED) $(STAGES)
 
 fmt: ## format the C code in place
 	@scripts/deps.sh install check

@@ -1,53 +1,177 @@
-"""bench.py [NAME...]: runs the programs of bench/, or those named, and keeps each table in build/bench/NAME.tsv.
+"""bench.py [--seed=N] [STAGE...]: measures, all or the named stages, and reports. The Makefile calls it.
 
-Every table begins with what it was measured on, so that a figure can be judged and repeated.
+Each stage runs one or more of the programs of bench/ and keeps what they said in build/bench/STAGE.json. The report is
+made of all stages that were measured at this commit: build/bench/report.md, plots beside it, and at the end the table
+of the figures that are aimed at. With only "report" as stage nothing is measured.
 """
 
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILT = ROOT / "build" / "release" / "bench"
+RESULTS = ROOT / "build" / "bench"
+sys.path.insert(0, str(ROOT / "bench"))
+import bench_plots  # noqa: E402
+import bench_targets  # noqa: E402
+import callgrind  # noqa: E402
+
+# Stage: programs with their options, run one after the other. Subjects and numbers of threads that are compared with
+# each other run inside of one program, which takes them in turn. Where an append takes a tenth of a microsecond, peers
+# that work on in threads of their own behind an append are left to a run in which they disturb nobody else.
+STAGES = {
+    "memory": [["append", "--subjects=floor,store,stream,libpmemlog", "--latencies", "--rounds=21"],
+               ["append", "--subjects=stream,sqlite,lmdb,rocksdb", "--latencies", "--rounds=5"]],
+    "disk": [["append", "--medium=disk", "--subjects=floor,store,stream,libpmemlog,sqlite,lmdb,rocksdb", "--latencies",
+              "--rounds=9"]],
+    "async": [["async"]],
+    "threads": [["append", "--subjects=floor,stream,libpmemlog", "--threads=1,2", "--rounds=15"],
+                ["append", "--subjects=floor,stream,libpmemlog", "--threads=1,2", "--rounds=15", "--own-regions"]],
+    "groups": [["append", "--medium=disk", "--sizes=256", "--threads=1,2,4,8,16", "--rounds=7"]],
+    "pools": [["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,2,4", "--rounds=9"],
+              ["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,4", "--medium=disk", "--rounds=5"]],
+    "iterate": [["iterate"]],
+    "recover": [["recover"]],
+    "idle": [["idle"]],
+    "counters": [],
+}
 
 
 def output(*command):
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def machine(folder):
-    """Lines that say where a figure comes from."""
+def machine():
+    """Where figures come from."""
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
                   if line.startswith("model name")), os.uname().machine)
-    return [f"# {model}, {os.cpu_count()} processors, {os.uname().sysname} {os.uname().release}",
-            f"# file system: {output('stat', '--file-system', '--format=%T', folder)}",
-            f"# version {(ROOT / 'VERSION').read_text().strip()}, commit {output('git', '-C', str(ROOT), 'describe', '--always', '--dirty') or 'unknown'}",
-            "# repeat: make bench"]
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"processor": f"{model}, {os.cpu_count()} of them", "memory": f"{pages / 2**30:.0f} GiB",
+            "kernel": f"{os.uname().sysname} {os.uname().release}",
+            "file system": f"{output('findmnt', '-no', 'FSTYPE', '-T', str(RESULTS))} (disk), "
+                           f"{output('findmnt', '-no', 'FSTYPE', '-T', '/dev/shm')} (memory)",
+            "compiler": output("gcc", "--version").partition("\n")[0],
+            "version": f"{(ROOT / 'VERSION').read_text().strip()}, {commit()}"}
+
+
+def commit():
+    return output("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "no commit"
+
+
+def run_program(name, options, seed):
+    """One program's results; its files go to folders that vanish whatever becomes of it."""
+    disk = "--medium=disk" in options or name == "recover"
+    seeded = [] if name == "idle" else [f"--seed={seed}"]
+    with tempfile.TemporaryDirectory(dir=RESULTS if disk else "/dev/shm") as folder:
+        done = subprocess.run([BUILT / f"bench_{name}", "--json", f"--folder={folder}", *seeded, *options],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"bench_{name} {' '.join(options)} failed with status {done.returncode}")
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    for result in results:
+        result["command"] = " ".join([f"bench_{name}", *options])
+    return results
+
+
+def count_instructions():
+    """What callgrind counts, as results."""
+    if not callgrind.available():
+        raise RuntimeError("valgrind is not installed")
+    results = []
+    for subject, function in (("stream", "pmemstream_append"), ("floor", "append_floor")):
+        for bytes_ in (64, 256, 1024, 4096):
+            results.append({"work": "instructions", "what": f"append to {subject}", "bytes": bytes_, "instructions":
+                            callgrind.per_append(BUILT / "bench_append", bytes_, function=function, subject=subject)})
+    results.append({"work": "instructions", "what": "append to stream on disk", "bytes": 256, "instructions":
+                    callgrind.per_append(BUILT / "bench_append", 256, "--medium=disk", f"--folder={RESULTS}", count=50)})
+    for walk in ("walk_checking", "walk_reading"):
+        results.append({"work": "instructions", "what": walk, "bytes": 64,
+                        "instructions": callgrind.per_entry(BUILT / "bench_iterate", walk)})
+    return results
+
+
+def show(result):
+    """A result as one line."""
+    if result["work"] == "configuration":
+        return f"  {result['subject']} ({result['medium']}): {result.get('configuration') or result['missing']}"
+    words = [f"{key} {value:g}" if isinstance(value, (int, float)) else f"{key} {value}" for key, value in result.items()
+             if key not in ("work", "ns", "command", "samples") and not key.startswith("p") or key == "page_faults"]
+    if "ns" in result:
+        words.insert(0, f"{statistics.median(result['ns']):,.1f} ns ({min(result['ns']):,.1f} to {max(result['ns']):,.1f})")
+    return f"  {result['work']}: {', '.join(words)}"
+
+
+def measure(stage, seed):
+    began = time.monotonic()
+    print(f"== {stage}", flush=True)
+    results = count_instructions() if stage == "counters" else []
+    for name, *options in STAGES[stage]:
+        results += run_program(name, options, seed)
+    for result in results:
+        print(show(result))
+    print(f"   {time.monotonic() - began:.0f} s", flush=True)
+    (RESULTS / f"{stage}.json").write_text(json.dumps(
+        {"stage": stage, "seed": seed, "machine": machine(), "results": results}, indent=1))
+
+
+def gathered():
+    """(results, machines and seeds by stage) of all stages that were measured at this commit."""
+    results, origins = [], {}
+    for stage in STAGES:
+        path = RESULTS / f"{stage}.json"
+        kept = json.loads(path.read_text()) if path.exists() else None
+        if kept and kept["machine"] == machine():
+            results += kept["results"]
+            origins[stage] = kept["seed"]
+        elif kept:
+            print(f"{path.relative_to(ROOT)} is left out: it was measured elsewhere or at another commit")
+    return results, origins
+
+
+def report():
+    results, origins = gathered()
+    if not results:
+        sys.exit("bench.py: nothing was measured at this commit")
+    plots = bench_plots.draw(results, RESULTS)
+    targets = bench_targets.table(results)
+    lines = ["# Measured", ""]
+    lines += [f"- {key}: {value}" for key, value in machine().items()]
+    lines += [f"- seeds: {', '.join(f'{stage} {seed}' for stage, seed in origins.items())}", "", "## Aims", "", *targets,
+              "", "## Configurations", ""]
+    lines += sorted({f"-{show(result)[1:]}" for result in results if result["work"] == "configuration"})
+    lines += ["", "## Results", "", "Median over the rounds, fastest and slowest round; counts are for one entry.", ""]
+    lines += [f"-{show(result)[1:]}" for result in results if result["work"] != "configuration"]
+    lines += ["", "## Plots", ""] + [f"![{name}]({name})" for name in plots]
+    (RESULTS / "report.md").write_text("\n".join(lines) + "\n")
+    print(f"== {(RESULTS / 'report.md').relative_to(ROOT)}, {len(plots)} plots beside it")
+    print("\n".join(f"{key}: {value}" for key, value in machine().items()))
+    print("\n".join(targets))
 
 
 def main():
-    benches = {bench["name"]: bench["cmd"] for bench in
-               json.loads(output("meson", "introspect", "--benchmarks", str(ROOT / "build" / "release")))}
-    results = ROOT / "build" / "bench"
-    results.mkdir(parents=True, exist_ok=True)
+    arguments = sys.argv[1:]
+    seed = int(time.time())
+    if arguments and arguments[0].startswith("--seed="):
+        seed = int(arguments.pop(0).partition("=")[2])
+    unknown = [name for name in arguments if name not in STAGES and name != "report"]
+    if unknown or not seed:
+        sys.exit(f"bench.py: there are the stages {', '.join(STAGES)}, and report; the seed is not 0")
+    RESULTS.mkdir(parents=True, exist_ok=True)
     status = 0
-    for name in sys.argv[1:] or sorted(benches):
-        if name not in benches:
-            sys.exit(f"bench.py: no benchmark is called {name}; there are {', '.join(sorted(benches))}")
-        print(f"== {name}", flush=True)
-        with tempfile.TemporaryDirectory(dir=results) as folder:
-            header = "\n".join(machine(folder))
-            done = subprocess.run(benches[name], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                                  check=False)
-        print(header, done.stdout, sep="\n", end="")
-        if done.returncode:
-            print(f"{name} failed with status {done.returncode}")
+    for stage in arguments or STAGES:
+        try:
+            if stage != "report":
+                measure(stage, seed)
+        except RuntimeError as problem:
+            print(f"{stage}: {problem}")
             status = 1
-        else:
-            (results / f"{name}.tsv").write_text(f"{header}\n{done.stdout}")
-    print(f"== tables are in {results.relative_to(ROOT)}/")
+    report()
     return status
 
 

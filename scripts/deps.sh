@@ -13,7 +13,7 @@ build="gcc libc6-dev pkg-config meson ninja-build python3 libpmem2-dev libisal-d
 run=""
 check="g++ clang cmake clang-format-14 libclang-rt-14-dev libcmocka-dev libpmemlog-dev pmdk-tools valgrind strace binutils
 	shellcheck python3-setuptools python3-venv python3-pip python3-wheel python3-pytest python3-hypothesis mypy"
-bench=""
+bench="libpmemlog-dev libsqlite3-dev liblmdb-dev librocksdb-dev gnuplot-nox valgrind"
 
 usage() {
 	echo "usage: deps.sh install|need|list build|run|check|bench" >&2

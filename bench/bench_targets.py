@@ -1,0 +1,127 @@
+"""bench_targets.py: the figures that are aimed at, and what was measured of them. A ratio is the median over the rounds
+of the ratio within each round."""
+
+import statistics
+
+
+class Found:
+    """Results by what they measured."""
+
+    def __init__(self, results):
+        self.results = [result for result in results if result["work"] != "configuration"]
+
+    def first(self, work, **wanted):
+        """The first result that has all that is wanted; of several the one that was measured first."""
+        for result in self.results:
+            if result["work"] == work and all(result.get(key) == value for key, value in wanted.items()):
+                return result
+        return None
+
+    def pair(self, work, first, second, **common):
+        """Two results of one run of one program, by what differs between them."""
+        for one in self.results:
+            other = {**common, **second, "command": one.get("command")}
+            if one["work"] == work and all(one.get(key) == value for key, value in {**common, **first}.items()):
+                found = self.first(work, **other)
+                if found:
+                    return one, found
+        return None
+
+
+def ratio(pair):
+    """How many times the first one's time the second one takes."""
+    return statistics.median(b / a for a, b in zip(pair[0]["ns"], pair[1]["ns"])) if pair else None
+
+
+def size(count):
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:g} {name}"
+    return f"{count:g} B"
+
+
+class Table:
+    def __init__(self):
+        self.lines = ["| work | against | to reach | measured | reached |", "|---|---|---|---|---|"]
+
+    def row(self, work, against, most, measured, least=None, unit=" x"):
+        """One aim: measured is at most most, or at least least; None: not measured."""
+        aim = f"at most {most:g}{unit}" if most is not None else f"at least {least:g}{unit}"
+        if measured is None:
+            self.lines.append(f"| {work} | {against} | {aim} | - | not measured |")
+            return
+        reached = measured <= most if most is not None else measured >= least
+        figure = f"{measured:.2f}" if unit == " x" else f"{measured:,.0f}"
+        self.lines.append(f"| {work} | {against} | {aim} | {figure}{unit} | {'yes' if reached else '**no**'} |")
+
+
+def appends(table, found):
+    for bytes_, most in ((64, 1.25), (256, 1.25), (1024, 1.5), (4096, 1.5)):
+        pair = found.pair("append", {"subject": "floor"}, {"subject": "stream"}, medium="memory", bytes=bytes_, threads=1)
+        table.row(f"durable append, cache lines, {size(bytes_)}", "floor", most, ratio(pair))
+    for bytes_ in (64, 256, 1024, 4096):
+        pair = found.pair("append", {"subject": "stream"}, {"subject": "libpmemlog"}, medium="memory", bytes=bytes_,
+                          threads=1)
+        table.row(f"durable append, cache lines, {size(bytes_)}: faster than", "libpmemlog", None, ratio(pair), least=2)
+    found_async = [found.pair("async", {"subject": one}, {"subject": other}, bytes=64)
+                   for one, other in (("floor", "stream_async"), ("stream_async", "libpmemlog"))]
+    table.row("async append of 64 B, 1,000 and one wait", "floor, a fence for 64", 2.5, ratio(found_async[0]))
+    table.row("async append of 64 B: faster than", "libpmemlog", None, ratio(found_async[1]), least=8)
+
+
+def threads(table, found):
+    for regions in ("same", "different"):
+        for bytes_, least in ((64, 1), (256, 1.3), (1024, 1.5), (4096, 1.5)):
+            pair = found.pair("append", {"threads": 2}, {"threads": 1}, subject="stream", medium="memory", bytes=bytes_,
+                              regions=regions)
+            floor = ratio(found.pair("append", {"threads": 2}, {"threads": 1}, subject="floor", medium="memory",
+                                     bytes=bytes_, regions=regions))
+            against = "one thread" + (f" (floor: {floor:.2f} x)" if floor else "")
+            table.row(f"throughput of two threads, {regions} region{'s' if regions != 'same' else ''}, {size(bytes_)}",
+                      against, None, ratio(pair), least=least)
+
+
+def disk(table, found):
+    where = {"medium": "disk", "bytes": 256, "threads": 1}
+    table.row("durable append, disk, 256 B", "pwrite + fdatasync", 1.15,
+              ratio(found.pair("append", {"subject": "floor"}, {"subject": "stream"}, **where)))
+    for peer in ("libpmemlog", "sqlite", "lmdb", "rocksdb"):
+        table.row("durable append, disk, 256 B: faster than", peer, None,
+                  ratio(found.pair("append", {"subject": "stream"}, {"subject": peer}, **where)), least=1)
+    table.row("throughput of 16 threads in one region, disk, 256 B", "one thread", None,
+              ratio(found.pair("append", {"threads": 16}, {"threads": 1}, subject="stream", medium="disk", bytes=256)),
+              least=6)
+
+
+def reading(table, found):
+    for data, against in (("verified", "loop with the same check"), ("read", "loop that reads")):
+        table.row(f"iterate 64 B entries, data {'verified' if data == 'verified' else 'already verified'}", against, 2,
+                  ratio(found.pair("iterate", {"subject": "floor"}, {"subject": "stream"}, data=data, bytes=64)))
+    sizes = sorted(result["data_bytes"] for result in found.results if result["work"] == "recover")
+    small, large = (found.first("recover", data_bytes=sizes[0]), found.first("recover", data_bytes=sizes[-1])) \
+        if sizes else (None, None)
+    table.row(f"open after a crash, {size(sizes[-1]) if sizes else 'much'} of covered data",
+              size(sizes[0]) if sizes else "little", 1.3, ratio((small, large)) if sizes else None)
+    bound = large["rest_bytes"] + 65536 * large["regions"] if large else 0
+    table.row("the same: bytes read", "un-checkpointed bytes + one limit step a region", bound,
+              max(small["read_bytes"], large["read_bytes"]) if large else None, unit=" B")
+
+
+def memory(table, found):
+    idle = [result for result in found.results if result["work"] == "idle" and result["end"] == "killed"]
+    by_data = sorted((r["data_bytes"], r["anonymous_bytes"]) for r in idle if r["data_bytes"])
+    by_regions = sorted((r["regions"], r["anonymous_bytes"]) for r in idle if not r["data_bytes"])
+    # Less than a page for a MiB of data is no growth, only where the heap happens to end.
+    table.row("anonymous memory of an open stream", f"more than with {size(by_data[0][0]) if by_data else 'less data'}",
+              65536, by_data[-1][1] - by_data[0][1] if by_data else None, unit=" B")
+    table.row("anonymous memory for one region", "", 256,
+              (by_regions[-1][1] - by_regions[0][1]) / (by_regions[-1][0] - by_regions[0][0])
+              if len(by_regions) > 1 else None, unit=" B")
+
+
+def table(results):
+    """The lines of a Markdown table."""
+    found, made = Found(results), Table()
+    for part in (appends, threads, disk, reading, memory):
+        part(made, found)
+    return made.lines
