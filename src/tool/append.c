@@ -262,30 +262,6 @@ static int append_all(struct job *job, char **inputs, int count)
 	return status;
 }
 
-/* One byte: itself, or an escape. */
-static bool read_delimiter(const char *text, unsigned char *delimiter)
-{
-	static const char names[] = "n\nt\tr\r0\0\\\\";
-	unsigned value;
-	char end;
-
-	if (text[0] && !text[1]) {
-		*delimiter = (unsigned char)text[0];
-		return true;
-	}
-	if (text[0] == '\\' && text[1] && !text[2])
-		for (size_t i = 0; i + 1 < sizeof(names); i += 2)
-			if (names[i] == text[1]) {
-				*delimiter = (unsigned char)names[i + 1];
-				return true;
-			}
-	if (sscanf(text, "\\x%2x%c", &value, &end) == 1 && strlen(text) <= 4) {
-		*delimiter = (unsigned char)value;
-		return true;
-	}
-	return false;
-}
-
 /* TOOL_DONE, or TOOL_USAGE, reported. */
 static int take_option(struct job *job, int option, int *framings)
 {
@@ -297,17 +273,6 @@ static int take_option(struct job *job, int option, int *framings)
 		return TOOL_DONE;
 	case 'c':
 		return options_size(&command_append, "--create", optarg, &job->create_bytes) ? TOOL_DONE : TOOL_USAGE;
-	case 'd':
-		++*framings;
-		if (read_delimiter(optarg, &job->records.delimiter))
-			return TOOL_DONE;
-		return options_wrong(&command_append, "--delimiter %s is not one byte, nor \\n, \\t, \\r, \\0, \\xNN",
-				     optarg);
-	case 'l':
-	case 'w':
-		++*framings;
-		job->records.framing = option == 'l' ? RECORDS_LENGTH_PREFIXED : RECORDS_WHOLE;
-		return TOOL_DONE;
 	case 'D':
 		job->durability = options_word(&command_append, "--durability", optarg, durabilities);
 		return job->durability < 0 ? TOOL_USAGE : TOOL_DONE;
@@ -317,9 +282,11 @@ static int take_option(struct job *job, int option, int *framings)
 	case 'p':
 		job->progresses = true;
 		return TOOL_DONE;
-	default:
+	case 'j':
 		job->json = true;
 		return TOOL_DONE;
+	default:
+		return records_option(&command_append, &job->records, option, framings);
 	}
 }
 
@@ -339,8 +306,6 @@ static int run(int argc, char **argv)
 		return TOOL_USAGE;
 	if (!job.label)
 		return options_wrong(&command_append, "--region is missing: append to which one?");
-	if (framings > 1)
-		return options_wrong(&command_append, "--delimiter, --length-prefixed and --whole exclude one another");
 	job.path = argv[optind++];
 	bool named = optind < argc;
 	status = append_all(&job, named ? argv + optind : standard_input, named ? argc - optind : 1);

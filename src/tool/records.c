@@ -12,12 +12,60 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { ROOM_FIRST = 1 << 20 };
+
+/* One byte: itself, or an escape. */
+static bool read_delimiter(const char *text, unsigned char *delimiter)
+{
+	static const char names[] = "n\nt\tr\r0\0\\\\";
+	unsigned value;
+	char end;
+
+	if (text[0] && !text[1]) {
+		*delimiter = (unsigned char)text[0];
+		return true;
+	}
+	if (text[0] == '\\' && text[1] && !text[2])
+		for (size_t i = 0; i + 1 < sizeof(names); i += 2)
+			if (names[i] == text[1]) {
+				*delimiter = (unsigned char)names[i + 1];
+				return true;
+			}
+	if (sscanf(text, "\\x%2x%c", &value, &end) == 1 && strlen(text) <= 4) {
+		*delimiter = (unsigned char)value;
+		return true;
+	}
+	return false;
+}
+
+int records_option(const struct command *command, struct records *records, int option, int *count)
+{
+	if (++*count > 1)
+		return options_wrong(command, "--delimiter, --length-prefixed and --whole exclude one another");
+	if (option != 'd')
+		records->framing = option == 'l' ? RECORDS_LENGTH_PREFIXED : RECORDS_WHOLE;
+	else if (!read_delimiter(optarg, &records->delimiter))
+		return options_wrong(command, "--delimiter %s is not one byte, nor \\n, \\t, \\r, \\0, \\\\, \\xNN",
+				     optarg);
+	return TOOL_DONE;
+}
+
+void records_of_memory(struct records *records, const char *name, const void *data, size_t bytes)
+{
+	records->descriptor = -1;
+	records->name = name;
+	records->number = 0;
+	records->buffer = (char *)data; /* only read */
+	records->begin = records->searched = 0;
+	records->end = bytes;
+	records->at_end = true;
+}
 
 int records_open(struct records *records, const char *name)
 {

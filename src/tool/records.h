@@ -10,6 +10,8 @@
 
 enum records_framing { RECORDS_DELIMITED, RECORDS_LENGTH_PREFIXED, RECORDS_WHOLE };
 
+struct command;
+
 struct records {
 	enum records_framing framing;
 	unsigned char delimiter;
@@ -23,6 +25,13 @@ struct records {
 };
 
 enum { RECORDS_PREFIX_BYTES = 8 };
+
+/* Takes one of the options --delimiter C ('d'), --length-prefixed ('l') and --whole ('w'); count: of those so far.
+ * TOOL_DONE, or TOOL_USAGE, reported. */
+int records_option(const struct command *command, struct records *records, int option, int *count);
+
+/* The records in bytes that are in memory, and stay there; without records_fill and records_close. */
+void records_of_memory(struct records *records, const char *name, const void *data, size_t bytes);
 
 /* Opens a file, or standard input as "-". framing and delimiter are those of the caller. TOOL_DONE, or what was
  * reported. */
