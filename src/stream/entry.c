@@ -25,6 +25,13 @@ static bool data_check(struct pmemstream *stream, uint64_t off, const struct for
 	return format_data_crc(stream_at(stream, off + FORMAT_ENTRY_HEADER_BYTES), entry->size) == entry->data_crc;
 }
 
+/* In a damaged stream that is only read nothing was written, and what lies behind its last entry was dropped; that
+ * place counts as part of the region so that readers are told of what is missing. */
+static bool is_dropped(struct pmemstream *stream, struct region *region, uint64_t off)
+{
+	return stream->damaged && off >= atomic_load_explicit(&region->trusted_off, memory_order_acquire);
+}
+
 /* Raises the mark over an entry that was checked, if all in front of it were. */
 static void verified(struct region *region, uint64_t off, uint64_t end_off)
 {
@@ -77,7 +84,7 @@ enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, 
 	bool trusted = is_trusted(region, off) && !stream->damaged;
 	uint64_t room;
 
-	if (!copy_header(stream, region, off, header, &room))
+	if (is_dropped(stream, region, off) || !copy_header(stream, region, off, header, &room))
 		return ENTRY_BAD;
 	if (trusted ? !decode_trusted(header, room, entry)
 		    : !format_entry_decode(header, seed, off, room, entry) || entry->epoch > stream->epoch)
@@ -124,7 +131,7 @@ static bool look_up(struct pmemstream *stream, uint64_t off, bool data, struct f
 	}
 	/* Any offset can be asked for, so only the checksum tells a header from data. */
 	uint32_t seed = format_entry_seed(stream->header.salt, generation);
-	bool valid = copy_header(stream, region, off, header, &room) &&
+	bool valid = !is_dropped(stream, region, off) && copy_header(stream, region, off, header, &room) &&
 		     format_entry_decode(header, seed, off, room, entry) && entry->epoch <= stream->epoch &&
 		     !(entry->flags & FORMAT_LOST);
 	if (valid && data)

@@ -138,21 +138,29 @@ static int compare_candidates(const void *a, const void *b)
 	return 0;
 }
 
+static uint32_t highest_slot_epoch(const struct recovery *recovery)
+{
+	uint32_t epoch = 0;
+
+	for (size_t r = 0; r < recovery->region_count; r++)
+		if (recovery->regions[r].slot.epoch > epoch)
+			epoch = recovery->regions[r].slot.epoch;
+	return epoch;
+}
+
 /* Chooses the run and moves it to the front of the candidates. */
 static void choose_run(struct recovery *recovery)
 {
 	const struct format_stream_slot *slot = &recovery->slot;
 	struct candidate *candidates = recovery->candidates;
 	uint64_t timestamp = slot->persisted;
-	uint32_t epoch = 0;
+	uint32_t epoch;
 	size_t i = 0, whole_count = 0;
 
 	if (recovery->candidate_count)
 		qsort(candidates, recovery->candidate_count, sizeof(*candidates), compare_candidates);
 	/* Every region's slot has a P below the timestamps looked at here, so each one's epoch binds them all. */
-	for (size_t r = 0; r < recovery->region_count; r++)
-		if (recovery->regions[r].slot.epoch > epoch)
-			epoch = recovery->regions[r].slot.epoch;
+	epoch = highest_slot_epoch(recovery);
 	recovery->run_count = 0;
 	while (i < recovery->candidate_count && candidates[i].timestamp == timestamp + 1) {
 		struct candidate chosen = candidates[i];
@@ -312,7 +320,7 @@ static uint64_t choose_with_gaps(struct recovery *recovery)
 {
 	struct candidate *candidates = recovery->candidates;
 	uint64_t last = recovery->slot.persisted, gap = 0;
-	uint32_t epoch = 0;
+	uint32_t epoch = 0, slots_epoch = highest_slot_epoch(recovery);
 
 	if (recovery->candidate_count)
 		qsort(candidates, recovery->candidate_count, sizeof(*candidates), compare_candidates);
@@ -320,7 +328,9 @@ static uint64_t choose_with_gaps(struct recovery *recovery)
 	for (size_t i = 0; i < recovery->candidate_count; i++) {
 		struct candidate entry = candidates[i];
 		bool again = recovery->run_count && candidates[recovery->run_count - 1].timestamp == entry.timestamp;
-		bool dropped = entry.timestamp > recovery->slot.kept && entry.epoch < recovery->slot.epoch;
+		bool above = entry.timestamp > recovery->slot.persisted;
+		bool dropped = (entry.timestamp > recovery->slot.kept && entry.epoch < recovery->slot.epoch) ||
+			       entry.epoch < (above ? slots_epoch : recovery->regions[entry.region].slot.epoch);
 		if (again || dropped || entry.epoch < epoch)
 			continue;
 		if (entry.timestamp > last + 1)
@@ -357,6 +367,7 @@ int recover_everything(struct recovery *recovery)
 	 * be told, so the place counts as part of the region. */
 	for (size_t i = 0; i < recovery->region_count; i++) {
 		struct region *region = recovery->regions[i].region;
+		region->trusted_off = region->tail_off;
 		if (recovery->regions[i].last_timestamp < gap &&
 		    region->end_off - region->tail_off >= format_entry_space(0, stream->alignment))
 			region->tail_off += stream->alignment;
