@@ -455,6 +455,134 @@ int pmemstream_series_list(struct pmemstream *stream, const char *name, struct p
  */
 int pmemstream_eventfd(struct pmemstream *stream);
 
+/* A stretch of the arena, in order of place; together they fill it without gaps. */
+struct pmemstream_extent {
+	uint64_t offset, bytes;
+	uint64_t used;      /* by entries of the region; 0 where it is free */
+	uint32_t is_region; /* 1: a region begins here; 0: free */
+	uint32_t reserved;
+};
+
+/* The extents of a stream: its regions and what is free between them. count: room in extents; gets how many there are,
+ * which may be more. 0; or -1 with EINVAL. Cost: a look at each. */
+int pmemstream_list_extents(struct pmemstream *stream, struct pmemstream_extent *extents, size_t *count);
+
+/*
+ * Checking and repairing a stream that nobody has open. Both work on the file, and tell what they find by a callback,
+ * which ends the call with ECANCELED by anything but 0, and must not use the same file.
+ */
+
+enum pmemstream_problem_kind {
+	PMEMSTREAM_PROBLEM_HEADER_COPY = 1,   /* one copy of the stream's header, or both */
+	PMEMSTREAM_PROBLEM_SIZE = 2,          /* the file is smaller than the stream */
+	PMEMSTREAM_PROBLEM_STREAM_SLOT = 3,   /* a checkpoint of the stream */
+	PMEMSTREAM_PROBLEM_ALLOCATOR = 4,     /* its numbers or its record */
+	PMEMSTREAM_PROBLEM_EXTENT = 5,        /* an extent's first word */
+	PMEMSTREAM_PROBLEM_REGION_HEADER = 6, /* length, generation or label of a region */
+	PMEMSTREAM_PROBLEM_REGION_LIMIT = 7,  /* how far entries may be looked for */
+	PMEMSTREAM_PROBLEM_REGION_SLOT = 8,   /* a region's checkpoint */
+	PMEMSTREAM_PROBLEM_ENTRY_HEADER = 9,  /* entries that nothing is known of: the stretch that they took */
+	PMEMSTREAM_PROBLEM_ENTRY_DATA = 10,   /* one entry whose data do not check */
+	PMEMSTREAM_PROBLEM_MISSING = 11,      /* timestamps that were durable, and no trace is left of them */
+	PMEMSTREAM_PROBLEM_ORDER = 12,        /* a timestamp that cannot be where it is */
+	PMEMSTREAM_PROBLEM_EPOCH = 13,        /* an entry that is newer than the stream says it is */
+	PMEMSTREAM_PROBLEM_LOST = 14,         /* a stretch that an earlier repair gave up */
+	PMEMSTREAM_PROBLEM_OTHER = 15,        /* what else keeps the stream from being opened */
+};
+
+enum pmemstream_severity {
+	PMEMSTREAM_HARMLESS = 1, /* a power cut may leave it; nothing is lost, the next opening puts it right */
+	PMEMSTREAM_KNOWN = 2,    /* damage that a repair has accepted: readers report it and go on */
+	PMEMSTREAM_DAMAGE = 3,   /* something is lost, or cannot be told without a repair */
+};
+
+/* Strings are good until the callback returns. */
+struct pmemstream_problem {
+	enum pmemstream_problem_kind kind;
+	enum pmemstream_severity severity;
+	uint32_t repairable;     /* 1: pmemstream_repair puts it right, or marks it as lost */
+	uint64_t offset, bytes;  /* place in the file; offset UINT64_MAX: nowhere */
+	uint64_t region;         /* offset of the region it is in; UINT64_MAX: in none */
+	uint64_t timestamp;      /* the lowest one that is concerned; 0: none */
+	const char *cause;       /* what was found there */
+	const char *consequence; /* what it means */
+};
+
+enum pmemstream_event_kind {
+	PMEMSTREAM_EVENT_PROBLEM = 1,
+	PMEMSTREAM_EVENT_PROGRESS = 2,
+	PMEMSTREAM_EVENT_CHANGE = 3, /* repair is about to write */
+};
+
+struct pmemstream_event {
+	enum pmemstream_event_kind kind;
+	uint64_t done, total;              /* progress: bytes read, and to be read */
+	struct pmemstream_problem problem; /* problem */
+	uint64_t offset, bytes;            /* change: where, at most 512 */
+	const void *before, *after;        /* change: what is there, and what will be */
+	const char *text;                  /* change: what it is for */
+};
+
+enum pmemstream_check_flags {
+	PMEMSTREAM_CHECK_DEEP = 1, /* check: also read and check every entry in front of the checkpoints */
+	PMEMSTREAM_DRY_RUN = 2,    /* repair: report problems and changes, write nothing */
+};
+
+/*
+ * Checks the stream in a file without writing a byte: the file is opened and mapped for reading.
+ *
+ * flags     PMEMSTREAM_CHECK_DEEP or 0. Without it, what an opening reads: headers, checkpoints, the allocator,
+ *           regions, and the entries behind the checkpoints.
+ * callback  gets every problem, and the progress; may be NULL.
+ *
+ * 0: no damage, and an opening for writing would succeed (problems that are harmless or known may have been reported).
+ * -1 with EBADMSG: damage was found; the message tells of the first. Or -1 with EINVAL (no stream, no regular file,
+ * flags), ENOTSUP (as pmemstream_from_map), EWOULDBLOCK (a process has it open for writing: what is just being written
+ * cannot be told from damage), EAGAIN (one opened it meanwhile: what was reported does not count), ECANCELED, ENOENT,
+ * EACCES and what else open(2) says, ENOMEM. Cost: no fence; deep reads all entries.
+ */
+int pmemstream_check(const char *path, uint32_t flags, int (*callback)(const struct pmemstream_event *event, void *arg),
+		     void *arg);
+
+/*
+ * Makes a damaged stream one that can be opened, and loses nothing that is valid.
+ *
+ * What has a second copy is restored from it: header copies, checkpoints, and what of the allocator follows from the
+ * rest without doubt. Damaged entries are given up: over each damaged stretch one header is written that says so;
+ * iterators report it with EBADMSG and next passes it. No timestamp that was durable is given out again.
+ *
+ * flags     PMEMSTREAM_DRY_RUN or 0.
+ * callback  gets every problem, the progress, and each change before it is made, with the bytes that it replaces; may
+ *           be NULL. Ending the call there leaves what a power cut at this moment would leave.
+ *
+ * The outcome is tried on a private copy of the map before the first byte is written. 0: the stream is as
+ * pmemstream_check wants it and durable (DRY_RUN: it would be); nothing to do is success. -1 with EBADMSG: it cannot be
+ * repaired, and nothing was written; the message says what stands in the way. Or -1 with EINVAL, ENOTSUP, EWOULDBLOCK,
+ * EOVERFLOW (no epoch is left), ECANCELED, EIO (a sync failed), ENOENT, EACCES and what else open(2) says, ENOMEM. A
+ * power cut at any moment leaves a stream that can be repaired again, to the same end. Cost: the whole stream is read;
+ * nine fences or syncs at the most.
+ */
+int pmemstream_repair(const char *path, uint32_t flags,
+		      int (*callback)(const struct pmemstream_event *event, void *arg), void *arg);
+
+/* A field of a structure, as text. Strings are good until the callback returns. */
+struct pmemstream_field {
+	const char *structure;  /* "stream header", "region slot", "entry", ... */
+	uint64_t offset, bytes; /* place of the structure in the file */
+	const char *name;       /* "checksum": "valid" or "bad"; then the fields in order of place */
+	const char *value;      /* a number in decimal, flags by name, a text */
+};
+
+/*
+ * Tells what is at an offset of the stream in a file: all fields of the structure that offset lies in, and of what
+ * contains it. For debugging: it shows what is there, also where it is damaged or just being written; nothing is
+ * changed. Anything but 0 from the callback ends the call with ECANCELED. 0; or -1 with EINVAL (offset behind the end;
+ * no stream), EBADMSG (both copies of the header are damaged), ENOTSUP, ECANCELED, ENOENT, EACCES and what else open(2)
+ * says, ENOMEM. Cost: the headers in front of the offset in its region are read.
+ */
+int pmemstream_describe(const char *path, uint64_t offset,
+			int (*callback)(const struct pmemstream_field *field, void *arg), void *arg);
+
 #ifdef __cplusplus
 }
 #endif

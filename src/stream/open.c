@@ -171,7 +171,7 @@ static int recover(struct pmemstream *stream, const struct stream_options *optio
 	memcpy(recovery.copy_valid, copy_valid, sizeof(copy_valid));
 	if (!err) {
 		err = recover_scan(&recovery);
-		if (err && errno == EBADMSG && !stream->writable && !options->live) {
+		if (err && errno == EBADMSG && !stream->writable && !options->live && !options->strict) {
 			err = recover_everything(&recovery);
 			stream->damaged = true;
 		}

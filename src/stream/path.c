@@ -43,8 +43,7 @@ static struct stream_options options_of(const struct pmemstream_config *config)
 	};
 }
 
-/* Says who has the file open, as far as he told. */
-static int name_holder(struct file *file)
+int path_name_holder(struct file *file)
 {
 	uint64_t raw = 0;
 	int err = errno;
@@ -74,7 +73,7 @@ static int open_file(struct pmemstream **stream, struct file *file, const struct
 	uint64_t bytes;
 
 	if (file->writable && file_lock(file, FILE_LOCK_WRITER))
-		return name_holder(file);
+		return path_name_holder(file);
 	/* A creation that was cut: its file is empty, all zero, or says that it is being created. */
 	if (!options->must_exist && file_look_again(file))
 		return -1;

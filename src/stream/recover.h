@@ -14,6 +14,7 @@ struct found_region {
 	bool torn;                      /* the other one does not check */
 	uint64_t last_timestamp;        /* found behind the slot, in a damaged stream */
 	uint64_t scan_end_off;          /* where the chain of trustworthy headers ended */
+	uint64_t unchecked_off;         /* the first entry there whose data do not check; 0: none */
 };
 
 /* An entry behind the slots that may be part of the stream. */

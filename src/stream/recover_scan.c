@@ -110,6 +110,8 @@ static int scan_region(struct recovery *recovery, size_t index)
 			note_watermark(recovery, off, &entry);
 			if (entry.timestamp > recovery->slot.persisted && add_candidate(recovery, index, off, &entry))
 				return -1;
+		} else if (!found->unchecked_off) {
+			found->unchecked_off = off;
 		}
 		off += format_entry_space(entry.size, alignment);
 	}
@@ -282,9 +284,13 @@ int recover_scan(struct recovery *recovery)
 	recovery->digest = digest_of(recovery, recovery->kept);
 	set_tails(recovery);
 	for (size_t i = 0; i < recovery->region_count; i++) {
-		/* What was scanned was checked: from the slot's tail on. */
+		/* What was scanned was checked, from the slot's tail on; that it did check is another matter where two
+		 * things are damaged. */
 		struct found_region *found = &recovery->regions[i];
-		found->region->trusted_off = found->region->off + found->slot.tail_off;
+		if (!found->unchecked_off || found->unchecked_off >= found->region->tail_off)
+			found->region->trusted_off = found->region->off + found->slot.tail_off;
+		else
+			found->region->trusted_off = found->region->tail_off;
 	}
 	return 0;
 }

@@ -107,6 +107,7 @@ struct stream_options {
 	uint64_t salt;           /* 0: random; tests give one */
 	bool must_exist;         /* an empty map is refused */
 	uint64_t new_block_size; /* of a stream that is created where block_size is 0 */
+	bool strict;             /* a damaged stream is refused, also read-only */
 	bool live;               /* read-only, beside a writer that has published live_limit */
 	uint64_t live_limit;
 };

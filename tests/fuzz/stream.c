@@ -9,6 +9,8 @@
  */
 #include "stream.h"
 
+#include "repair.h"
+
 #include "base/crc32c.h"
 #include "stream/format.h"
 #include "unit/stream_image.h"
@@ -243,8 +245,11 @@ int fuzz_stream(const uint8_t *input, size_t bytes)
 	unsigned char *changed = image_copy(image, IMAGE_BYTES), *before = malloc(IMAGE_BYTES);
 	if (!before)
 		die("no memory");
-	for (size_t i = 1, n = 0; i + COMMAND_BYTES <= bytes && n < COMMANDS_MAX; i += COMMAND_BYTES, n++)
+	bool forged = false;
+	for (size_t i = 1, n = 0; i + COMMAND_BYTES <= bytes && n < COMMANDS_MAX; i += COMMAND_BYTES, n++) {
 		change(image, changed, input + i);
+		forged = forged || input[i + 2] & 0x80;
+	}
 	memcpy(before, changed, IMAGE_BYTES);
 
 	struct pmemstream *stream = image_open(image, changed, IMAGE_BYTES, false);
@@ -253,6 +258,7 @@ int fuzz_stream(const uint8_t *input, size_t bytes)
 	pmemstream_delete(&stream);
 	if (memcmp(before, changed, IMAGE_BYTES))
 		die("reading changed the file");
+	fuzz_repair(image, changed, forged);
 	int opened = 0;
 	for (int time = 0; time < 2; time++) {
 		stream = image_open(image, changed, IMAGE_BYTES, true);
