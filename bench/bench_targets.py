@@ -46,7 +46,7 @@ class Table:
 
     def row(self, work, against, most, measured, least=None, unit=" x"):
         """One aim: measured is at most most, or at least least; None: not measured."""
-        aim = f"at most {most:g}{unit}" if most is not None else f"at least {least:g}{unit}"
+        aim = f"at most {most:,.10g}{unit}" if most is not None else f"at least {least:g}{unit}"
         if measured is None:
             self.lines.append(f"| {work} | {against} | {aim} | - | not measured |")
             return

@@ -1,7 +1,7 @@
 /*
- * compare.c: one round after the other; in each, all subjects with all numbers of threads, in an order that the seed
- * draws anew. So what disturbs the machine for a while disturbs all of them, and what counts is the median over the
- * rounds of the ratio of two subjects. The first round warms up and is forgotten.
+ * compare.c: one round after the other; in each, all subjects with all sizes and numbers of threads, in an order that
+ * the seed draws anew. So what disturbs the machine for a while disturbs all of them, and what counts is the median
+ * over the rounds of the ratio of two subjects. The first round warms up and is forgotten.
  *
  * The time of a round is from the first thread's begin to the last one's end, divided by the entries of all.
  */
@@ -15,7 +15,7 @@
 
 enum {
 	SUBJECTS_MAX = 8,
-	CASES_MAX = SUBJECTS_MAX * BENCH_LIST_MAX,
+	CASES_MAX = SUBJECTS_MAX * BENCH_LIST_MAX * BENCH_LIST_MAX,
 	MEMORY_ROUND_BYTES = 32 << 20,
 	MEMORY_COUNT_MAX = 100000,
 	SLOW_COUNT_MAX = 1000,
@@ -30,9 +30,10 @@ struct subject {
 	void *state;
 };
 
-/* A subject with a number of threads. */
+/* A subject with a size and a number of threads. */
 struct measured {
 	const struct subject *subject;
+	size_t size;
 	unsigned threads, count; /* entries of all threads in a round */
 	double ns[BENCH_ROUNDS_MAX];
 	struct subject_costs costs;
@@ -172,8 +173,7 @@ static void run_threads(struct worker *workers, unsigned threads)
 }
 
 /* Nanoseconds an entry. */
-static double run_case(const struct comparison *comparison, const struct measured *measured, size_t size,
-		       uint32_t *samples_ns)
+static double run_case(const struct comparison *comparison, const struct measured *measured, uint32_t *samples_ns)
 {
 	struct worker workers[SUBJECT_THREADS_MAX];
 	unsigned share = measured->count / measured->threads;
@@ -182,7 +182,7 @@ static double run_case(const struct comparison *comparison, const struct measure
 		workers[i] = (struct worker){
 			.subject = measured->subject,
 			.data = comparison->data,
-			.size = size,
+			.size = measured->size,
 			.number = i,
 			.count = share,
 			.samples_ns = samples_ns ? samples_ns + (size_t)share * i : NULL,
@@ -208,7 +208,7 @@ static struct subject_costs costs_of(const struct subject *subject)
 	return costs;
 }
 
-static void run_round(struct comparison *comparison, size_t size, int round)
+static void run_round(struct comparison *comparison, int round)
 {
 	unsigned order[CASES_MAX];
 
@@ -221,7 +221,7 @@ static void run_round(struct comparison *comparison, size_t size, int round)
 		subject->kind->begin(subject->state, measured->threads);
 		struct subject_costs before = costs_of(subject);
 		uint64_t page_faults = bench_page_faults(), written_bytes = bench_written_bytes();
-		double ns = run_case(comparison, measured, size, NULL);
+		double ns = run_case(comparison, measured, NULL);
 		page_faults = bench_page_faults() - page_faults;
 		written_bytes = bench_written_bytes() - written_bytes;
 		struct subject_costs after = costs_of(subject);
@@ -246,7 +246,7 @@ static int compare_samples(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-static void sample_latencies(struct comparison *comparison, size_t size)
+static void sample_latencies(struct comparison *comparison)
 {
 	for (unsigned i = 0; i < comparison->case_count; i++) {
 		struct measured *measured = &comparison->cases[i];
@@ -258,7 +258,7 @@ static void sample_latencies(struct comparison *comparison, size_t size)
 		for (unsigned i = 0; i < comparison->case_count; i++) {
 			struct measured *measured = &comparison->cases[i];
 			measured->subject->kind->begin(measured->subject->state, measured->threads);
-			run_case(comparison, measured, size, measured->samples_ns + measured->sample_count);
+			run_case(comparison, measured, measured->samples_ns + measured->sample_count);
 			measured->sample_count += measured->count;
 		}
 	for (unsigned i = 0; i < comparison->case_count; i++)
@@ -292,7 +292,7 @@ static void put_latencies(struct bench_result *result, const struct measured *me
 
 /* ---- results ---- */
 
-static void print_case(const struct comparison *comparison, const struct measured *measured, uint64_t size)
+static void print_case(const struct comparison *comparison, const struct measured *measured)
 {
 	const struct compare *compare = comparison->compare;
 	const struct subject_kind *kind = measured->subject->kind;
@@ -303,7 +303,7 @@ static void print_case(const struct comparison *comparison, const struct measure
 	bench_result_text(&result, "medium", compare->medium);
 	bench_result_text(&result, "subject", kind->name);
 	bench_result_text(&result, "regions", compare->own_regions ? "different" : "same");
-	bench_result_number(&result, "bytes", (double)size);
+	bench_result_number(&result, "bytes", (double)measured->size);
 	bench_result_number(&result, "threads", measured->threads);
 	bench_result_number(&result, "entries", measured->count);
 	bench_result_rounds(&result, "ns", measured->ns, (unsigned)compare->rounds);
@@ -320,29 +320,21 @@ static void print_case(const struct comparison *comparison, const struct measure
 	bench_result_end(&result);
 }
 
-static void compare_size(struct comparison *comparison, uint64_t size)
+static void add_cases(struct comparison *comparison, uint64_t size)
 {
 	const struct compare *compare = comparison->compare;
 
-	comparison->case_count = 0;
 	for (unsigned s = 0; s < comparison->subject_count; s++)
 		for (unsigned t = 0; t < compare->threads.count; t++) {
 			const struct subject *subject = &comparison->subjects[s];
 			uint64_t threads = compare->threads.values[t];
 			comparison->cases[comparison->case_count++] = (struct measured){
 				.subject = subject,
+				.size = size,
 				.threads = (unsigned)threads,
 				.count = entries_of(comparison, subject->kind, size, threads),
 			};
 		}
-	for (int round = -1; round < (int)compare->rounds; round++)
-		run_round(comparison, size, round);
-	if (compare->latencies)
-		sample_latencies(comparison, size);
-	for (unsigned i = 0; i < comparison->case_count; i++) {
-		print_case(comparison, &comparison->cases[i], size);
-		free(comparison->cases[i].samples_ns);
-	}
 }
 
 void compare_run(const struct compare *compare)
@@ -369,7 +361,15 @@ void compare_run(const struct compare *compare)
 
 	open_subjects(&comparison, bench_folder(comparison.disk, compare->folder));
 	for (unsigned i = 0; i < compare->sizes.count; i++)
-		compare_size(&comparison, compare->sizes.values[i]);
+		add_cases(&comparison, compare->sizes.values[i]);
+	for (int round = -1; round < (int)compare->rounds; round++)
+		run_round(&comparison, round);
+	if (compare->latencies)
+		sample_latencies(&comparison);
+	for (unsigned i = 0; i < comparison.case_count; i++) {
+		print_case(&comparison, &comparison.cases[i]);
+		free(comparison.cases[i].samples_ns);
+	}
 	for (unsigned i = 0; i < comparison.subject_count; i++)
 		comparison.subjects[i].kind->close(comparison.subjects[i].state);
 	free(comparison.data);

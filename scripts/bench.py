@@ -22,21 +22,25 @@ import bench_plots  # noqa: E402
 import bench_targets  # noqa: E402
 import callgrind  # noqa: E402
 
+# Each program runs so many times, with a share of the rounds each: where a process gets its memory makes a difference
+# that no number of rounds inside of it evens out.
+RUNS = 3
+
 # Stage: programs with their options, run one after the other. Subjects and numbers of threads that are compared with
 # each other run inside of one program, which takes them in turn. Where an append takes a tenth of a microsecond, peers
 # that work on in threads of their own behind an append are left to a run in which they disturb nobody else.
 STAGES = {
-    "memory": [["append", "--subjects=floor,store,stream,libpmemlog", "--latencies", "--rounds=21"],
-               ["append", "--subjects=stream,sqlite,lmdb,rocksdb", "--latencies", "--rounds=5"]],
+    "memory": [["append", "--subjects=floor,store,stream,libpmemlog", "--latencies", "--rounds=7"],
+               ["append", "--subjects=stream,sqlite,lmdb,rocksdb", "--latencies", "--rounds=3"]],
     "disk": [["append", "--medium=disk", "--subjects=floor,store,stream,libpmemlog,sqlite,lmdb,rocksdb", "--latencies",
-              "--rounds=9"]],
-    "async": [["async"]],
-    "threads": [["append", "--subjects=floor,stream,libpmemlog", "--threads=1,2", "--rounds=15"],
-                ["append", "--subjects=floor,stream,libpmemlog", "--threads=1,2", "--rounds=15", "--own-regions"]],
-    "groups": [["append", "--medium=disk", "--sizes=256", "--threads=1,2,4,8,16", "--rounds=7"]],
-    "pools": [["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,2,4", "--rounds=9"],
-              ["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,4", "--medium=disk", "--rounds=5"]],
-    "iterate": [["iterate"]],
+              "--rounds=5"]],
+    "async": [["async", "--rounds=7"]],
+    "threads": [["append", "--subjects=floor,stream,libpmemlog", "--threads=1,2", "--rounds=5"],
+                ["append", "--subjects=floor,stream,libpmemlog", "--threads=1,2", "--rounds=5", "--own-regions"]],
+    "groups": [["append", "--medium=disk", "--sizes=256", "--threads=1,2,4,8,16", "--rounds=3"]],
+    "pools": [["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,2,4", "--rounds=3"],
+              ["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,4", "--medium=disk", "--rounds=3"]],
+    "iterate": [["iterate", "--rounds=5"]],
     "recover": [["recover"]],
     "idle": [["idle"]],
     "counters": [],
@@ -55,13 +59,27 @@ def machine():
     return {"processor": f"{model}, {os.cpu_count()} of them", "memory": f"{pages / 2**30:.0f} GiB",
             "kernel": f"{os.uname().sysname} {os.uname().release}",
             "file system": f"{output('findmnt', '-no', 'FSTYPE', '-T', str(RESULTS))} (disk), "
-                           f"{output('findmnt', '-no', 'FSTYPE', '-T', '/dev/shm')} (memory)",
+                           f"{output('findmnt', '-no', 'FSTYPE', '-T', '/dev/shm').split()[0]} (memory)",
             "compiler": output("gcc", "--version").partition("\n")[0],
             "version": f"{(ROOT / 'VERSION').read_text().strip()}, {commit()}"}
 
 
 def commit():
     return output("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "no commit"
+
+
+def merged(runs):
+    """The results of several runs of one program as one: rounds one after the other, other numbers as means."""
+    for results in zip(*runs):
+        first = dict(results[0])
+        for key, value in first.items():
+            if isinstance(value, list):
+                first[key] = [number for result in results for number in result[key]]
+            elif isinstance(value, float) and value != int(value) or key in ("page_faults", "written_bytes"):
+                first[key] = statistics.mean(result[key] for result in results)
+            elif key.startswith("p") and key.endswith("_ns"):
+                first[key] = statistics.median(result[key] for result in results)
+        yield first
 
 
 def run_program(name, options, seed):
@@ -112,7 +130,8 @@ def measure(stage, seed):
     print(f"== {stage}", flush=True)
     results = count_instructions() if stage == "counters" else []
     for name, *options in STAGES[stage]:
-        results += run_program(name, options, seed)
+        once = name in ("idle", "recover") # processes of their own anyway
+        results += merged([run_program(name, options, seed + i) for i in range(1 if once else RUNS)])
     for result in results:
         print(show(result))
     print(f"   {time.monotonic() - began:.0f} s", flush=True)
