@@ -24,7 +24,7 @@ import callgrind  # noqa: E402
 
 # Each program runs so many times, with a share of the rounds each: where a process gets its memory makes a difference
 # that no number of rounds inside of it evens out.
-RUNS = 3
+RUNS = 5
 
 # Stage: programs with their options, run one after the other. Subjects and numbers of threads that are compared with
 # each other run inside of one program, which takes them in turn. Where an append takes a tenth of a microsecond, peers
