@@ -304,7 +304,10 @@ struct pmemstream_region_info {
 	uint64_t allocated_ns;  /* nanoseconds since 1970 UTC */
 	uint64_t checkpoint_ns; /* the same, of the last checkpoint that found new entries here, or of the allocation */
 	uint64_t checkpoint_timestamp; /* all entries up to it lie in front of that checkpoint */
-	char label[64];                /* "" for none */
+	uint64_t checkpoint_used;      /* of used, what lies in front of it */
+	uint32_t checkpoint_epoch;     /* of the stream then; 0: none has found entries here */
+	uint32_t reserved;
+	char label[64]; /* "" for none */
 };
 
 /* What is known of a region. 0; or -1 with EINVAL, EBADMSG. */
@@ -425,21 +428,25 @@ int pmemstream_get_statistics(struct pmemstream *stream, struct pmemstream_stati
 struct pmemstream_series_config {
 	uint64_t region_bytes; /* of each region; an entry with its header has to fit */
 	uint64_t keep_bytes;   /* free the oldest region when at least so much is left behind it; 0: no limit */
-	uint64_t keep_ns; /* free the oldest region when its last checkpoint is older; an upper bound of its entries'
-			     age; 0: none */
+	uint64_t keep_ns; /* free the oldest region when its last checkpoint, which is not older than its last entry,
+			   * is older than this; 0: no limit */
 };
 
 struct pmemstream_series;
-/* name: 1 to 43 bytes. 0; or -1 with EINVAL, EROFS, EIO, ENOMEM. Close it before the stream. A series should be open
- * once at a time. */
+/* name: 1 to 43 bytes. 0; or -1 with EINVAL, EROFS, EIO, ENOMEM. Close it before the stream. Each handle applies its
+ * own config. */
 int pmemstream_series_open(struct pmemstream *stream, const char *name, const struct pmemstream_series_config *config,
 			   struct pmemstream_series **series);
 void pmemstream_series_close(struct pmemstream_series **series);
-/* Like pmemstream_append, from any thread. ENOSPC: the entry fits no region, or the stream has no room though retention
- * freed what it could. */
+/* Like pmemstream_append, from any thread, and like pmemstream_region_allocate where it needs a new region; but never
+ * ESTALE: where the newest region was freed, the next one is allocated. ENOSPC: the entry fits no region, or the stream
+ * has no room though retention freed what it could. Whatever else keeps retention from freeing does not make an append
+ * fail that has its region: pmemstream_series_retain tells. */
 int pmemstream_series_append(struct pmemstream_series *series, const void *data, size_t size,
 			     struct pmemstream_entry *entry);
-/* Frees what retention does not want now. A region with an append or a reservation inside stays until the next time. */
+/* Frees what retention does not want now. A region with an append or a reservation inside stays until the next time. 0;
+ * or -1 with EINVAL, EROFS, EIO, ECANCELED, ENOMEM. Cost: what pmemstream_region_free costs for each; with keep_ns a
+ * checkpoint (two fences or syncs) where one of the regions has entries that none covers. */
 int pmemstream_series_retain(struct pmemstream_series *series);
 /* The regions of a series, oldest first. count: room in regions; gets how many there are, which may be more. 0; or -1
  * with EINVAL, ENOMEM. */

@@ -80,6 +80,8 @@ EXPORT int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstre
 		.allocated_ns = fields.created_ns,
 		.checkpoint_ns = last.time_ns,
 		.checkpoint_timestamp = last.persisted,
+		.checkpoint_used = last.tail_off ? last.tail_off - FORMAT_REGION_HEADER_BYTES : 0,
+		.checkpoint_epoch = last.epoch,
 	};
 	memcpy(info->label, fields.label, sizeof(info->label));
 	return 0;

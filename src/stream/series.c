@@ -1,13 +1,15 @@
 /*
  * series.c: a log without an end in regions that come and go: NAME.0, NAME.1, ...
  *
- * Entries go to the region with the highest number; when it is full, the next one is allocated, which is atomic. What
- * retention no longer wants is freed from the front. A reader of a freed region gets ESTALE from his iterator and goes
- * on with the next one. Nothing but the regions' labels is on media: a crash leaves the series with its new region or
- * without.
+ * Entries go to the region with the highest number; when it is full, or was freed, the next one is allocated, which is
+ * atomic. What retention no longer wants is freed from the front. A reader of a freed region gets ESTALE from his
+ * iterator and goes on with the next one. Nothing but the regions' labels is on media: a crash leaves the series with
+ * its new region or without. Age  is told by a region's last checkpoint, if that covers all its entries: retention by
+ * age completes a round first where it does not.
  */
 #include "base/error.h"
 #include "base/export.h"
+#include "stream/checkpoint.h"
 #include "stream/stream.h"
 
 #include <errno.h>
@@ -141,6 +143,12 @@ EXPORT void pmemstream_series_close(struct pmemstream_series **series)
 	*series = NULL;
 }
 
+/* Entries that no checkpoint covers may have come a moment ago. */
+static bool is_covered(const struct segment *segment)
+{
+	return segment->info.checkpoint_used >= segment->info.used;
+}
+
 /* The oldest region goes if what is left behind it is enough, or if all in it is too old. */
 static bool unwanted(const struct pmemstream_series *series, const struct segment *oldest, uint64_t left_bytes,
 		     uint64_t now_ns)
@@ -149,20 +157,40 @@ static bool unwanted(const struct pmemstream_series *series, const struct segmen
 
 	if (config->keep_bytes && left_bytes >= config->keep_bytes)
 		return true;
-	return config->keep_ns && now_ns > oldest->info.checkpoint_ns &&
+	return config->keep_ns && is_covered(oldest) && now_ns > oldest->info.checkpoint_ns &&
 	       now_ns - oldest->info.checkpoint_ns > config->keep_ns;
+}
+
+/* The series' regions, each with a checkpoint that tells its age; the newest one's does not matter. */
+static int list_for_retention(struct pmemstream_series *series, struct segment **segments, size_t *count)
+{
+	struct pmemstream *stream = series->stream;
+	bool covered = true;
+
+	if (list(stream, series->name, segments, count))
+		return -1;
+	for (size_t i = 0; i + 1 < *count; i++)
+		covered = covered && is_covered(&(*segments)[i]);
+	if (covered || !series->config.keep_ns)
+		return 0;
+	free(*segments);
+	pthread_mutex_lock(&stream->admin);
+	int err = checkpoint_round(stream, 0);
+	pthread_mutex_unlock(&stream->admin);
+	return err ? -1 : list(stream, series->name, segments, count);
 }
 
 /* Under the series' mutex. Frees from the front; a region that is in use stays until the next time. */
 static int retain(struct pmemstream_series *series)
 {
 	struct segment *segments;
-	uint64_t left_bytes = 0, now_ns = stream_time_ns();
+	uint64_t left_bytes = 0;
 	size_t count;
 	int err = 0;
 
-	if (list(series->stream, series->name, &segments, &count))
+	if (list_for_retention(series, &segments, &count))
 		return -1;
+	uint64_t now_ns = stream_time_ns();
 	for (size_t i = 0; i < count; i++)
 		left_bytes += segments[i].info.used;
 	for (size_t i = 0; i + 1 < count && !err; i++) {
@@ -179,10 +207,33 @@ static int retain(struct pmemstream_series *series)
 	return err;
 }
 
+static int set_newest(struct pmemstream_series *series, struct pmemstream_region region, uint64_t number)
+{
+	struct pmemstream_region_runtime *runtime;
+
+	if (pmemstream_region_runtime_initialize(series->stream, region, &runtime))
+		return -1;
+	atomic_store(&series->number, number);
+	atomic_store(&series->newest, runtime);
+	return 0;
+}
+
+/* Somebody else gave a region the label that the next one would have: the series goes on with what is there. */
+static int adopt(struct pmemstream_series *series)
+{
+	struct segment *segments;
+	size_t count;
+
+	if (list(series->stream, series->name, &segments, &count))
+		return -1;
+	int err = count ? set_newest(series, segments[count - 1].region, segments[count - 1].number) : 0;
+	free(segments);
+	return err;
+}
+
 /* Under the series' mutex: the next region becomes the newest one. */
 static int add_region(struct pmemstream_series *series, uint64_t number)
 {
-	struct pmemstream_region_runtime *runtime;
 	struct pmemstream_region region;
 	char label[FORMAT_LABEL_BYTES];
 
@@ -191,28 +242,27 @@ static int add_region(struct pmemstream_series *series, uint64_t number)
 	if (err && errno == ENOSPC && !retain(series))
 		err = pmemstream_region_allocate_labeled(series->stream, series->config.region_bytes, label, &region);
 	if (err)
-		return -1;
-	if (pmemstream_region_runtime_initialize(series->stream, region, &runtime)) {
+		return errno == EEXIST ? adopt(series) : -1;
+	if (set_newest(series, region, number)) {
 		err = errno;
 		pmemstream_region_free(series->stream, region);
 		errno = err;
 		return -1;
 	}
-	atomic_store(&series->number, number);
-	atomic_store(&series->newest, runtime);
 	return 0;
 }
 
-/* Goes on to the next region, unless another thread did since full was the newest one. */
-static int roll(struct pmemstream_series *series, const struct pmemstream_region_runtime *full)
+/* Goes on to the next region, unless another thread did since old was the newest one. */
+static int roll(struct pmemstream_series *series, const struct pmemstream_region_runtime *old)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&series->mutex);
-	if (atomic_load(&series->newest) == full) {
-		err = add_region(series, full ? atomic_load(&series->number) + 1 : 0);
+	if (atomic_load(&series->newest) == old) {
+		err = add_region(series, old ? atomic_load(&series->number) + 1 : 0);
+		/* What keeps retention from freeing is no reason not to append: whoever wants to know calls retain. */
 		if (!err)
-			err = retain(series);
+			retain(series);
 	}
 	pthread_mutex_unlock(&series->mutex);
 	return err;
@@ -236,7 +286,8 @@ EXPORT int pmemstream_series_append(struct pmemstream_series *series, const void
 			/* Whatever is wrong with a region that other threads went on from, and freed, is no matter. */
 			if (atomic_load(&series->newest) != newest)
 				continue;
-			if (errno != ENOSPC)
+			/* Full; or freed by somebody else. */
+			if (errno != ENOSPC && errno != ESTALE)
 				return -1;
 		}
 		if (roll(series, newest))
