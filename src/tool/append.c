@@ -58,16 +58,18 @@ struct job {
 	struct progress bar;
 };
 
-static const struct option options[] = {{"region", required_argument, NULL, 'r'},
-					{"create", required_argument, NULL, 'c'},
-					{"delimiter", required_argument, NULL, 'd'},
-					{"length-prefixed", no_argument, NULL, 'l'},
-					{"whole", no_argument, NULL, 'w'},
-					{"durability", required_argument, NULL, 'D'},
-					{"acknowledge", no_argument, NULL, 'a'},
-					{"progress", no_argument, NULL, 'p'},
-					{"json", no_argument, NULL, 'j'},
-					OPTIONS_COMMON};
+static const struct option options[] = {
+	{"region", required_argument, NULL, 'r'},
+	{"create", required_argument, NULL, 'c'},
+	{"delimiter", required_argument, NULL, 'd'},
+	{"length-prefixed", no_argument, NULL, 'l'},
+	{"whole", no_argument, NULL, 'w'},
+	{"durability", required_argument, NULL, 'D'},
+	{"acknowledge", no_argument, NULL, 'a'},
+	{"progress", no_argument, NULL, 'p'},
+	{"json", no_argument, NULL, 'j'},
+	OPTIONS_COMMON,
+};
 
 static void acknowledge(struct job *job)
 {

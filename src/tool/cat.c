@@ -25,6 +25,7 @@ static const char help[] =
 	"                       json: an object a line, with \"data\", or \"base64\" for what is no UTF-8\n"
 	"                       raw: the bytes and nothing else\n"
 	"                       length-prefixed: 8 bytes with the size, little-endian, and the bytes\n"
+	"  -l, --labels         text: put timestamp and region in front of each entry\n"
 	"\n"
 	"The file may be in use: what is durable when cat begins is printed. Damaged entries are reported and passed;\n"
 	"the exit status is 3 then.\n";
@@ -35,16 +36,21 @@ struct request {
 };
 
 static const struct option options[] = {
-	{"region", required_argument, NULL, 'r'}, {"since", required_argument, NULL, 's'},
-	{"until", required_argument, NULL, 'u'},  {"count", required_argument, NULL, 'n'},
-	{"format", required_argument, NULL, 'f'}, OPTIONS_COMMON};
+	{"region", required_argument, NULL, 'r'},
+	{"since", required_argument, NULL, 's'},
+	{"until", required_argument, NULL, 'u'},
+	{"count", required_argument, NULL, 'n'},
+	{"format", required_argument, NULL, 'f'},
+	{"labels", no_argument, NULL, 'l'},
+	OPTIONS_COMMON,
+};
 
 /* TOOL_DONE, or what was reported; OPTIONS_LEAVE as a status of its own would hide that help was printed. */
 static bool read_options(int argc, char **argv, struct request *request, int *status)
 {
 	int option;
 
-	while ((option = options_next(&command_cat, argc, argv, "r:n:", options, status)) != OPTIONS_END) {
+	while ((option = options_next(&command_cat, argc, argv, "r:n:l", options, status)) != OPTIONS_END) {
 		bool fine = option != OPTIONS_LEAVE;
 		if (option == 'r') {
 			*status = selection_add(&request->selection, &command_cat, optarg);
@@ -56,6 +62,8 @@ static bool read_options(int argc, char **argv, struct request *request, int *st
 			fine = options_number(&command_cat, "--until", optarg, 0, &request->until);
 		} else if (option == 'n') {
 			fine = options_number(&command_cat, "--count", optarg, 0, &request->count);
+		} else if (option == 'l') {
+			request->selection.labels = true;
 		} else if (option == 'f') {
 			request->selection.format = options_word(&command_cat, "--format", optarg, show_formats);
 			fine = request->selection.format >= 0;
@@ -86,8 +94,11 @@ static int print(struct pmemstream *stream, const char *path, const struct reque
 			break;
 		read = cursor_read(&cursor, &entry);
 		if (read > 0) {
-			show_entry(stream, &entry, (enum show_format)request->selection.format);
+			show_entry(stream, &entry, (enum show_format)request->selection.format,
+				   request->selection.labels);
 			left--;
+			if (entry.timestamp >= until)
+				break; /* what comes next, be it damage, is not asked for */
 		}
 	}
 	int status = cursor.damage ? TOOL_DAMAGE : read < 0 ? TOOL_FAILED : TOOL_DONE;

@@ -29,11 +29,13 @@ static const char help[] =
 	"      --length-prefixed  a record is 8 bytes with its size, little-endian, and its data\n"
 	"      --whole            the whole pool is one record\n";
 
-static const struct option options[] = {{"region", required_argument, NULL, 'r'},
-					{"delimiter", required_argument, NULL, 'd'},
-					{"length-prefixed", no_argument, NULL, 'l'},
-					{"whole", no_argument, NULL, 'w'},
-					OPTIONS_COMMON};
+static const struct option options[] = {
+	{"region", required_argument, NULL, 'r'},
+	{"delimiter", required_argument, NULL, 'd'},
+	{"length-prefixed", no_argument, NULL, 'l'},
+	{"whole", no_argument, NULL, 'w'},
+	OPTIONS_COMMON,
+};
 
 struct job {
 	const char *pool_path, *path, *label;

@@ -21,10 +21,12 @@ static const char help[] =
 	"\n"
 	"A file that exists is never touched.\n";
 
-static const struct option options[] = {{"size", required_argument, NULL, 's'},
-					{"block-size", required_argument, NULL, 'b'},
-					{"align", required_argument, NULL, 'a'},
-					OPTIONS_COMMON};
+static const struct option options[] = {
+	{"size", required_argument, NULL, 's'},
+	{"block-size", required_argument, NULL, 'b'},
+	{"align", required_argument, NULL, 'a'},
+	OPTIONS_COMMON,
+};
 
 static int create(const char *path, const struct pmemstream_config *config)
 {

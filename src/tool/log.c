@@ -37,7 +37,10 @@ static const char help[] =
 	"FILE may be a pool set file, but for create. 'pmemstream convert' makes a stream of a pool.\n";
 
 static const struct option options[] = {
-	{"size", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'}, OPTIONS_COMMON};
+	{"size", required_argument, NULL, 's'},
+	{"json", no_argument, NULL, 'j'},
+	OPTIONS_COMMON,
+};
 
 struct request {
 	uint64_t bytes;

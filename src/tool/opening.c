@@ -4,6 +4,7 @@
 #include "tool/opening.h"
 
 #include "tool/report.h"
+#include "tool/text.h"
 #include "tool/tool.h"
 
 #include <errno.h>
@@ -52,4 +53,15 @@ bool opening_name(struct pmemstream *stream, struct pmemstream_region region, ch
 	else
 		snprintf(name, OPENING_NAME_BYTES, "@%zu", (size_t)region.offset);
 	return true;
+}
+
+void opening_region_json(struct pmemstream_region region, const struct pmemstream_region_info *info)
+{
+	fputs("{\"label\":", stdout);
+	text_json_string(stdout, info->label);
+	printf(",\"offset\":%zu,\"size\":%zu,\"used\":%zu,\"free\":%zu,\"generation\":%zu,\"allocated_ns\":%zu,"
+	       "\"checkpoint_ns\":%zu,\"checkpoint_timestamp\":%zu}",
+	       (size_t)region.offset, (size_t)info->size, (size_t)info->used, (size_t)(info->size - info->used),
+	       (size_t)info->generation, (size_t)info->allocated_ns, (size_t)info->checkpoint_ns,
+	       (size_t)info->checkpoint_timestamp);
 }

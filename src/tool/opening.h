@@ -19,4 +19,7 @@ int opening_region(struct pmemstream *stream, const char *path, const char *name
 enum { OPENING_NAME_BYTES = 64 };
 bool opening_name(struct pmemstream *stream, struct pmemstream_region region, char *name);
 
+/* What is known of a region as a JSON object on standard output. */
+void opening_region_json(struct pmemstream_region region, const struct pmemstream_region_info *info);
+
 #endif

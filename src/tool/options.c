@@ -136,7 +136,17 @@ bool options_number(const struct command *command, const char *option, const cha
 	uint64_t value;
 	const char *end;
 
-	if (!digits(text, &value, &end) || *end || value < least) {
+	bool hexadecimal = !strncmp(text, "0x", 2) && isxdigit((unsigned char)text[2]);
+
+	if (hexadecimal) {
+		char *behind;
+		errno = 0;
+		value = strtoull(text, &behind, 16);
+		end = errno ? text : behind;
+	} else if (!digits(text, &value, &end)) {
+		end = text;
+	}
+	if (end == text || *end || value < least) {
 		options_wrong(command, "%s %s is no number from %zu on", option, text, (size_t)least);
 		return false;
 	}

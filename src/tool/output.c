@@ -27,6 +27,7 @@ void output_begin(void)
 		if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF)
 			open("/dev/null", descriptor ? O_RDONLY : O_WRONLY);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error with a message, too */
 }
 
 bool output_works(void)

@@ -25,7 +25,10 @@ static const char help[] =
 	"LABEL has 1 to 63 bytes and is unique in the stream. A region without a label is called @OFFSET.\n";
 
 static const struct option options[] = {
-	{"size", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'}, OPTIONS_COMMON};
+	{"size", required_argument, NULL, 's'},
+	{"json", no_argument, NULL, 'j'},
+	OPTIONS_COMMON,
+};
 
 enum { LABEL_MAX = 63 };
 
@@ -71,17 +74,6 @@ static int remove_region(const char *path, const char *label)
 	}
 	pmemstream_delete(&stream);
 	return status;
-}
-
-static void print_json(struct pmemstream_region region, const struct pmemstream_region_info *info, bool first)
-{
-	fputs(first ? "\n  {\"label\":" : ",\n  {\"label\":", stdout);
-	text_json_string(stdout, info->label);
-	printf(",\"offset\":%zu,\"size\":%zu,\"used\":%zu,\"free\":%zu,\"generation\":%zu,\"allocated_ns\":%zu,"
-	       "\"checkpoint_ns\":%zu,\"checkpoint_timestamp\":%zu}",
-	       (size_t)region.offset, (size_t)info->size, (size_t)info->used, (size_t)(info->size - info->used),
-	       (size_t)info->generation, (size_t)info->allocated_ns, (size_t)info->checkpoint_ns,
-	       (size_t)info->checkpoint_timestamp);
 }
 
 static void print_line(struct pmemstream *stream, struct pmemstream_region region,
@@ -139,7 +131,9 @@ static int list(const char *path, bool json)
 			continue; /* else it was freed just now */
 		}
 		if (json)
-			print_json(region, &info, first);
+			fputs(first ? "\n  " : ",\n  ", stdout);
+		if (json)
+			opening_region_json(region, &info);
 		else if (first)
 			printf("%-*s  %10s  %10s  %4s  %s\n", (int)columns, "REGION", "SIZE", "USED", "FULL", "MADE");
 		if (!json)

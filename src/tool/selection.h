@@ -14,6 +14,7 @@ struct selection {
 	struct pmemstream_region regions[SELECTION_MAX];
 	size_t count;
 	int format;
+	bool labels; /* text: in front of each entry */
 };
 
 /* Adds a --region. TOOL_DONE, or what was reported. */

@@ -13,6 +13,7 @@
 #include "tool/text.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const char *const show_formats[] = {"text", "json", "raw", "length-prefixed", NULL};
 
@@ -37,7 +38,17 @@ static void show_json(struct pmemstream *stream, const struct cursor_entry *entr
 	fputs("}\n", stdout);
 }
 
-void show_entry(struct pmemstream *stream, const struct cursor_entry *entry, enum show_format format)
+static void show_label(struct pmemstream *stream, const struct cursor_entry *entry)
+{
+	char name[OPENING_NAME_BYTES];
+
+	printf("%zu ", (size_t)entry->timestamp);
+	if (opening_name(stream, entry->region, name))
+		text_write(stdout, name, strlen(name), TEXT_ONE_LINE);
+	fputs(": ", stdout);
+}
+
+void show_entry(struct pmemstream *stream, const struct cursor_entry *entry, enum show_format format, bool labels)
 {
 	unsigned char prefix[8];
 
@@ -46,6 +57,8 @@ void show_entry(struct pmemstream *stream, const struct cursor_entry *entry, enu
 		show_json(stream, entry);
 		return;
 	case SHOW_TEXT:
+		if (labels)
+			show_label(stream, entry);
 		if (output_is_terminal())
 			text_write(stdout, entry->data, entry->bytes, TEXT_LINES);
 		else

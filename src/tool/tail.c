@@ -23,17 +23,22 @@ static const char help[] =
 	"  -f, --follow         then print what another process appends, as it becomes durable, until interrupted\n"
 	"  -r, --region LABEL   only entries of this region; may be given several times\n"
 	"      --format FORMAT  text, json, raw or length-prefixed, as for cat\n"
+	"  -l, --labels         text: put timestamp and region in front of each entry\n"
 	"\n"
 	"A writer does not notice its followers. When it ends, they wait for the next one.\n";
 
 /* A region that is removed is no event; so it is looked for now and then. */
 enum { COUNT_DEFAULT = 10, LOOK_MS = 1000 };
 
-static const struct option options[] = {{"count", required_argument, NULL, 'n'},
-					{"follow", no_argument, NULL, 'f'},
-					{"region", required_argument, NULL, 'r'},
-					{"format", required_argument, NULL, 'F'},
-					OPTIONS_COMMON};
+static const struct option options[] = {
+	{"count", required_argument, NULL, 'n'},
+	{"follow", no_argument, NULL, 'f'},
+	{"region", required_argument, NULL, 'r'},
+	{"format", required_argument, NULL, 'F'},
+	{"labels", no_argument, NULL, 'l'},
+
+	OPTIONS_COMMON,
+};
 
 /* How many entries there are from a timestamp on, none of them above until; ends when there are more than enough. */
 static uint64_t count_from(struct cursor *cursor, uint64_t from, uint64_t until)
@@ -73,7 +78,7 @@ static void seek_last(struct cursor *cursor, uint64_t count, uint64_t last)
 }
 
 /* Prints what there is from the cursor on, up to a timestamp. TOOL_DONE, or what was reported. */
-static int print(struct pmemstream *stream, struct cursor *cursor, enum show_format format, uint64_t until)
+static int print(struct pmemstream *stream, struct cursor *cursor, const struct selection *selection, uint64_t until)
 {
 	struct cursor_entry entry;
 
@@ -84,7 +89,7 @@ static int print(struct pmemstream *stream, struct cursor *cursor, enum show_for
 		if (read < 0)
 			return TOOL_FAILED;
 		if (read)
-			show_entry(stream, &entry, format);
+			show_entry(stream, &entry, (enum show_format)selection->format, selection->labels);
 	}
 	if (output_works() && errno == ESTALE) {
 		report("the region that is read was removed");
@@ -93,7 +98,7 @@ static int print(struct pmemstream *stream, struct cursor *cursor, enum show_for
 	return TOOL_DONE;
 }
 
-static int follow(struct pmemstream *stream, const char *path, struct cursor *cursor, enum show_format format)
+static int follow(struct pmemstream *stream, const char *path, struct cursor *cursor, const struct selection *selection)
 {
 	int event = pmemstream_eventfd(stream);
 	uint64_t events;
@@ -101,7 +106,7 @@ static int follow(struct pmemstream *stream, const char *path, struct cursor *cu
 	if (event < 0)
 		return report_stream(path, path);
 	for (;;) {
-		int status = print(stream, cursor, format, UINT64_MAX);
+		int status = print(stream, cursor, selection, UINT64_MAX);
 		fflush(stdout);
 		if (status || !output_works())
 			return status;
@@ -125,10 +130,9 @@ static int tail(struct pmemstream *stream, const char *path, struct selection *s
 		return status;
 	if (cursor_begin(&cursor, stream, selection->regions, selection->count))
 		return report_stream(path, path);
-	enum show_format format = (enum show_format)selection->format;
 	uint64_t last = pmemstream_committed_timestamp(stream);
 	seek_last(&cursor, count, last);
-	status = follows ? follow(stream, path, &cursor, format) : print(stream, &cursor, format, last);
+	status = follows ? follow(stream, path, &cursor, selection) : print(stream, &cursor, selection, last);
 	if (!status && cursor.damage)
 		status = TOOL_DAMAGE;
 	cursor_end(&cursor);
@@ -143,7 +147,7 @@ static int run(int argc, char **argv)
 	bool follows = false;
 	int option, status;
 
-	while ((option = options_next(&command_tail, argc, argv, "n:fr:", options, &status)) != OPTIONS_END) {
+	while ((option = options_next(&command_tail, argc, argv, "n:fr:l", options, &status)) != OPTIONS_END) {
 		switch (option) {
 		case OPTIONS_LEAVE:
 			return status;
@@ -153,6 +157,9 @@ static int run(int argc, char **argv)
 			break;
 		case 'f':
 			follows = true;
+			break;
+		case 'l':
+			selection.labels = true;
 			break;
 		case 'r':
 			status = selection_add(&selection, &command_tail, optarg);

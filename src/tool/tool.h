@@ -38,7 +38,7 @@ int options_next(const struct command *command, int argc, char **argv, const cha
 #define OPTIONS_COMMON                                                                                                 \
 	{"help", no_argument, NULL, 'h'},                                                                              \
 	{                                                                                                              \
-		0                                                                                                      \
+		NULL, 0, NULL, 0                                                                                       \
 	}
 
 /* Reports wrong usage in one line and says where help is; returns TOOL_USAGE. */

@@ -10,9 +10,9 @@ import struct
 import subprocess
 import time
 
-from harness import TOOL, call, claim, entries, environment, equal, main, out, refusal, start, stream
+from harness import TOOL, call, claim, entries, environment, equal, main, on_terminal, out, refusal, start, stream
 
-COMMANDS = ["create", "region", "append", "cat", "tail"]
+COMMANDS = ["create", "region", "append", "cat", "tail", "info", "check", "repair", "dump", "log", "convert"]
 
 
 @claim
@@ -505,14 +505,6 @@ def a_file_that_is_truncated_while_it_is_followed_ends_in_a_message():
     follower.stderr.close()
 
 
-def on_terminal(*arguments, columns=80, **more):
-    """What a terminal would be sent."""
-    command = " ".join(f"'{argument}'" for argument in [TOOL, *arguments])
-    done = subprocess.run(["script", "-qec", f"stty cols {columns} -opost; {command}", "/dev/null"], capture_output=True,
-                          stdin=subprocess.DEVNULL, timeout=60, check=False, env=environment(TERM="xterm", **more))
-    return done.stdout
-
-
 @claim
 def a_terminal_gets_no_control_characters_from_the_data():
     path = stream(x="64K")
@@ -553,6 +545,19 @@ def the_examples_of_the_manual_page_work():
         assert done.returncode == 0 and not done.stderr, (block, done)
         printed.append(done.stdout)
     assert printed[0].endswith("user 7 logged in\nfan has stopped\n"), printed[0]
+
+
+@claim
+def the_screen_of_shell_in_the_readme_is_what_one_sees():
+    readme = (pathlib.Path(os.environ["TESTS_SOURCE"]).parent / "README.md").read_text()
+    expected, = re.findall(r"^```console\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    found = ""
+    for line in expected.splitlines():
+        if line.startswith("$ "):
+            done = subprocess.run(["bash", "-c", line[2:]], capture_output=True, text=True, timeout=60, check=False,
+                                  env=environment(PATH=f"{os.path.dirname(TOOL)}:{os.environ['PATH']}"))
+            found += f"{line}\n{done.stdout}{done.stderr}"
+    equal(found, expected)
 
 
 if __name__ == "__main__":

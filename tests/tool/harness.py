@@ -84,6 +84,14 @@ def equal(found, expected, what=""):
     assert found == expected, f"{what or 'found'}: {str(found)[:1000]!r} is not {str(expected)[:1000]!r}"
 
 
+def on_terminal(*arguments, columns=80, **more):
+    """What a terminal would be sent."""
+    command = " ".join(f"'{argument}'" for argument in [TOOL, *arguments])
+    done = subprocess.run(["script", "-qec", f"stty cols {columns} -opost; {command}", "/dev/null"], capture_output=True,
+                          stdin=subprocess.DEVNULL, timeout=60, check=False, env=environment(**{"TERM": "xterm", **more}))
+    return done.stdout
+
+
 def main():
     wanted = sys.argv[2:]
     where = os.getcwd()
