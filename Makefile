@@ -27,7 +27,7 @@ run: ## install what building needs, build, and keep this machine's logs in a st
 	@scripts/deps.sh install run
 	@scripts/build.sh release
 	@mkdir -p build/run
-	@build/release/examples/example_journal build/run/journal.stream
+	@scripts/run.sh
 
 check: ## install what is missing, build with gcc and clang, run every test (STAGES='gcc docs': only those)
 	@scripts/deps.sh install check

@@ -6,11 +6,12 @@
  *
  * usage: journal FILE [LINES]; an older FILE is replaced, a whole one is left behind. At most LINES lines (200,000).
  *
- * The parent reads the lines and is the witness. Its first child appends them, each thread to a region of its own, and
- * tells the parent through a pipe what was acknowledged: what pmemstream_wait_persisted has returned for. When that is
- * half of all, the parent kills the child. The second child opens the stream again, compares what is there with what
- * was submitted, and appends the rest. At last the parent reads the whole stream, while nobody writes. The exit status
- * is 0 if nothing that was acknowledged was lost, and nothing is there that was not submitted.
+ * The parent reads the lines and is the witness. Its first child appends them, each thread the lines of some of the
+ * files to a region of their own, and tells the parent through a pipe what was acknowledged: what
+ * pmemstream_wait_persisted has returned for. When that is half of all, the parent kills the child. The second child
+ * opens the stream again, compares what is there with what was submitted, and appends the rest. At last the parent
+ * reads the whole stream, while nobody writes. The exit status is 0 if nothing that was acknowledged was lost, and
+ * nothing is there that was not submitted.
  *
  * A kill takes the process, not the page cache. What a power cut leaves is what the tests of the library are about.
  */
@@ -31,23 +32,30 @@
 #include <zlib.h>
 
 enum { GROUPS = 8, BATCH = 64, FILE_LINES = 2000, FILE_BYTES = 1 << 20, ENOUGH_LINES = 10000 };
-enum { MOST_LINES = 200000, MOST_BYTES = 64 << 20, MOST_FILES = 20000 };
+enum { NAME_BYTES = 28, MOST_LINES = 200000, MOST_BYTES = 64 << 20, MOST_FILES = 20000 };
 
 struct line {
 	const char *text;
 	size_t bytes;
 };
 
+/* A file that lines came from. */
+struct source {
+	const char *path;
+	size_t first; /* line */
+};
+
 /* The lines of some of the files, which go to one region. */
 struct group {
-	char label[64];
+	char from[NAME_BYTES], to[NAME_BYTES], label[64]; /* first and last name; of the region */
 	size_t first, count;
 };
 
 static struct {
 	struct line *lines;
-	size_t count, bytes, most, file_count;
+	size_t count, bytes, most, file_count, source_count, group_count;
 	char *files[MOST_FILES];
+	struct source sources[MOST_FILES];
 	struct group groups[GROUPS];
 } corpus;
 
@@ -119,6 +127,7 @@ static void read_file(const char *path)
 		free(text);
 		return;
 	}
+	corpus.sources[corpus.source_count++] = (struct source){.path = path, .first = corpus.count};
 	for (char *at = text, *end = text + bytes; at < end && taken < FILE_LINES && corpus.count < corpus.most;
 	     taken++) {
 		char *behind = memchr(at, '\n', (size_t)(end - at));
@@ -143,6 +152,42 @@ static void read_folders(const char *const *folders)
 		read_file(corpus.files[i]);
 }
 
+/* What a file's lines are called after: the package whose changelog it is, or the folder. */
+static void name_of(const char *path, char *name)
+{
+	static const char doc[] = "/usr/share/doc/";
+	const char *from = path, *end = path;
+
+	if (!strncmp(path, doc, sizeof(doc) - 1)) {
+		from += sizeof(doc) - 1;
+		end = from + strcspn(from, "/");
+	} else {
+		for (int parts = strncmp(path, "/usr/", 5) ? 2 : 3; parts && *end; parts--)
+			end += 1 + strcspn(end + 1, "/");
+	}
+	snprintf(name, NAME_BYTES, "%.*s", (int)(end - from), from);
+}
+
+/* Files go to groups in their order, to each about as many lines; those of one name stay together. */
+static void add_to_group(const struct source *source, size_t end)
+{
+	struct group *group = corpus.group_count ? &corpus.groups[corpus.group_count - 1] : NULL;
+	size_t even_share = corpus.count * corpus.group_count / GROUPS;
+	char name[NAME_BYTES];
+
+	name_of(source->path, name);
+	if (!group || (corpus.group_count < GROUPS && strcmp(group->to, name) &&
+		       (source->first >= even_share || (group->to[0] == '/') != (name[0] == '/')))) {
+		group = &corpus.groups[corpus.group_count++];
+		*group = (struct group){.first = source->first};
+		memcpy(group->from, name, sizeof(name));
+	}
+	group->count = end - group->first;
+	memcpy(group->to, name, sizeof(name));
+	bool one = !strcmp(group->from, group->to);
+	snprintf(group->label, sizeof(group->label), "%s%s%s", group->from, one ? "" : " .. ", one ? "" : group->to);
+}
+
 static void read_corpus(size_t most)
 {
 	static const char *const logs[] = {"/var/log", "/usr/share/doc", NULL};
@@ -155,11 +200,9 @@ static void read_corpus(size_t most)
 	read_folders(logs);
 	if (corpus.count < ENOUGH_LINES)
 		read_folders(more);
-	for (unsigned i = 0; i < GROUPS; i++) {
-		size_t first = corpus.count * i / GROUPS;
-		corpus.groups[i] = (struct group){.first = first, .count = corpus.count * (i + 1) / GROUPS - first};
-		snprintf(corpus.groups[i].label, sizeof(corpus.groups[i].label), "lines from %zu", first);
-	}
+	for (size_t i = 0; i < corpus.source_count; i++)
+		add_to_group(&corpus.sources[i],
+			     i + 1 < corpus.source_count ? corpus.sources[i + 1].first : corpus.count);
 }
 
 static const struct line *line_of(unsigned group, size_t number)
@@ -236,14 +279,14 @@ static void write_all(struct pmemstream *stream, const struct pmemstream_region 
 	struct writer writers[GROUPS];
 	pthread_t threads[GROUPS];
 
-	for (unsigned i = 0; i < GROUPS; i++) {
+	for (unsigned i = 0; i < corpus.group_count; i++) {
 		writers[i] = (struct writer){
 			.stream = stream, .region = regions[i], .group = i, .from = from[i], .reports = reports};
 		errno = pthread_create(&threads[i], NULL, write_group, &writers[i]);
 		if (errno)
 			die("thread");
 	}
-	for (unsigned i = 0; i < GROUPS; i++)
+	for (unsigned i = 0; i < corpus.group_count; i++)
 		pthread_join(threads[i], NULL);
 }
 
@@ -258,7 +301,7 @@ static void begin_journal(const char *path, int reports)
 
 	if (pmemstream_create(&stream, path, &config))
 		die_stream(path);
-	for (unsigned i = 0; i < GROUPS; i++) {
+	for (unsigned i = 0; i < corpus.group_count; i++) {
 		size_t bytes = 64;
 		for (size_t at = 0; at < corpus.groups[i].count; at++)
 			bytes += pmemstream_entry_space(stream, line_of(i, at)->bytes);
@@ -278,7 +321,7 @@ static bool open_journal(const char *path, uint32_t flags, struct pmemstream **s
 
 	if (pmemstream_open(stream, path, &config))
 		die_stream(path);
-	for (unsigned i = 0; i < GROUPS; i++) {
+	for (unsigned i = 0; i < corpus.group_count; i++) {
 		if (pmemstream_region_find(*stream, corpus.groups[i].label, &regions[i]))
 			die_stream(corpus.groups[i].label);
 		ssize_t count = compare(*stream, regions[i], i);
@@ -297,7 +340,7 @@ static void resume_journal(const char *path, int reports)
 
 	if (!open_journal(path, 0, &stream, regions, found))
 		exit(1);
-	for (unsigned i = 0; i < GROUPS; i++)
+	for (unsigned i = 0; i < corpus.group_count; i++)
 		tell(reports, FOUND, i, found[i]);
 	write_all(stream, regions, found, reports);
 
@@ -319,7 +362,7 @@ static size_t sum(const size_t *counts)
 {
 	size_t all = 0;
 
-	for (unsigned i = 0; i < GROUPS; i++)
+	for (unsigned i = 0; i < corpus.group_count; i++)
 		all += counts[i];
 	return all;
 }
@@ -375,8 +418,8 @@ int main(int argc, char **argv)
 		die("no text is to be found in /var/log and /usr/share/doc");
 	if (unlink(argv[1]) && errno != ENOENT)
 		die(argv[1]);
-	printf("%zu lines of logs and changelogs, %zu bytes, to %d regions of %s\n", corpus.count, corpus.bytes, GROUPS,
-	       argv[1]);
+	printf("%zu lines of logs and changelogs, %zu bytes, to %zu regions of %s\n", corpus.count, corpus.bytes,
+	       corpus.group_count, argv[1]);
 	fflush(stdout);
 
 	struct outcome first = run(begin_journal, argv[1], (corpus.count + 1) / 2);
@@ -389,7 +432,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 
 	struct outcome second = run(resume_journal, argv[1], 0);
-	for (unsigned i = 0; i < GROUPS; i++)
+	for (unsigned i = 0; i < corpus.group_count; i++)
 		if (second.found[i] < first.acknowledged[i])
 			lost += first.acknowledged[i] - second.found[i];
 	size_t rest = corpus.count - sum(second.found);
@@ -400,8 +443,8 @@ int main(int argc, char **argv)
 	printf("afterwards  %zu entries read, %s\n", sum(whole),
 	       same && sum(whole) == corpus.count ? "all as they were submitted" : "which is not what was submitted");
 	pmemstream_delete(&stream);
-	printf("%.0f entries and %.1f MB per second, %d threads; acknowledged but lost: %zu\n",
+	printf("%.0f entries and %.1f MB per second, %zu threads; acknowledged but lost: %zu\n",
 	       (double)(acknowledged + rest) / (first.seconds + second.seconds),
-	       (double)corpus.bytes / 1e6 / (first.seconds + second.seconds), GROUPS, lost);
+	       (double)corpus.bytes / 1e6 / (first.seconds + second.seconds), corpus.group_count, lost);
 	return lost || !same || !second.fine || sum(whole) != corpus.count;
 }
