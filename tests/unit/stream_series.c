@@ -196,7 +196,7 @@ static void retention_by_age_counts_from_the_last_entry_not_from_the_first(void 
 	assert_string_equal(labels(), "s.0 s.1");
 	assert_int_equal(pmemstream_region_get_info(opened.stream, first, &info), 0);
 	assert_int_equal(info.checkpoint_used, info.used);
-	assert_int_equal(info.checkpoint_timestamp, 7);
+	assert_int_equal(info.checkpoint_timestamp, 6);
 	assert_int_equal(info.checkpoint_epoch, 2);
 	assert_true(info.checkpoint_ns > info.allocated_ns + 2 * HOUR_NS);
 	append(series, 1);
