@@ -169,6 +169,50 @@ static int pmem2_failed(const char *path, int err)
 	return error_set(err > -100000 ? -err : EINVAL, "%s: cannot be mapped: %s", path, pmem2_errormsg());
 }
 
+/*
+ * Reservations that no file uses any more, to be used again: libpmem2 1.12 reserves more than it gives back, up to a
+ * GiB of addresses and one mapping for each, of which a process has 65,530. Under open_mutex.
+ */
+struct spare {
+	struct pmem2_vm_reservation *reservation;
+	struct spare *next;
+};
+static struct spare *spares;
+
+static struct pmem2_vm_reservation *take_spare(uint64_t least)
+{
+	struct pmem2_vm_reservation *reservation = NULL;
+
+	pthread_mutex_lock(&open_mutex);
+	for (struct spare **link = &spares; *link && !reservation; link = &(*link)->next) {
+		struct spare *spare = *link;
+		if (pmem2_vm_reservation_get_size(spare->reservation) < least)
+			continue;
+		reservation = spare->reservation;
+		*link = spare->next;
+		free(spare);
+		break;
+	}
+	pthread_mutex_unlock(&open_mutex);
+	return reservation;
+}
+
+static void keep_spare(struct pmem2_vm_reservation **reservation)
+{
+	struct spare *spare = malloc(sizeof(*spare));
+
+	if (!spare) {
+		pmem2_vm_reservation_delete(reservation);
+		return;
+	}
+	spare->reservation = *reservation;
+	*reservation = NULL;
+	pthread_mutex_lock(&open_mutex);
+	spare->next = spares;
+	spares = spare;
+	pthread_mutex_unlock(&open_mutex);
+}
+
 /* Addresses for the file and for what it may become; less where so much is not to be had. */
 static int reserve(struct file *file)
 {
@@ -176,6 +220,9 @@ static int reserve(struct file *file)
 	uint64_t bytes = file->bytes > RESERVED_BYTES / 4 ? least * 4 : RESERVED_BYTES;
 	int err;
 
+	file->reservation = take_spare(bytes);
+	if (file->reservation)
+		return 0;
 	while ((err = pmem2_vm_reservation_new(&file->reservation, NULL, bytes)) && bytes > least)
 		bytes = bytes / 2 > least ? bytes / 2 / RESERVED_ALIGNMENT * RESERVED_ALIGNMENT : least;
 	return err ? pmem2_failed(file->path, err) : 0;
@@ -269,7 +316,7 @@ void file_close(struct file *file)
 	while (file->map_count)
 		pmem2_map_delete(&file->maps[--file->map_count]);
 	if (file->reservation)
-		pmem2_vm_reservation_delete(&file->reservation);
+		keep_spare(&file->reservation);
 	pthread_mutex_lock(&open_mutex);
 	if (file->link) {
 		*file->link = file->next;

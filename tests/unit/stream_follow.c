@@ -503,9 +503,48 @@ static void a_lock_ends_with_its_process_though_a_child_lives_on(void **state)
 	unlink(path);
 }
 
+static int count_maps(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	int lines = 0, byte;
+
+	assert_non_null(maps);
+	while ((byte = getc(maps)) != EOF)
+		lines += byte == '\n';
+	fclose(maps);
+	return lines;
+}
+
+static void open_and_close(int times)
+{
+	for (int i = 0; i < times; i++) {
+		struct pmemstream *stream;
+		assert_int_equal(pmemstream_open(&stream, path, NULL), 0);
+		pmemstream_delete(&stream);
+	}
+}
+
+static void many_openings_leave_no_mapping_behind(void **state)
+{
+	struct pmemstream *stream;
+
+	(void)state;
+	new_path();
+	assert_int_equal(pmemstream_create(&stream, path, &sized), 0);
+	pmemstream_delete(&stream);
+	open_and_close(3);
+	int before = count_maps();
+	open_and_close(40);
+	/* Allocators map memory of their own now and then. */
+	if (count_maps() > before + 8)
+		fail_msg("%d mappings before 40 openings, %d after", before, count_maps());
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(many_openings_leave_no_mapping_behind),
 		cmocka_unit_test(a_created_file_is_whole_and_refused_a_second_time),
 		cmocka_unit_test(open_refuses_what_is_no_stream_and_leaves_it_alone),
 		cmocka_unit_test(a_creation_that_was_cut_is_finished_by_an_opening_that_may_create),
