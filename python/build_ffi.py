@@ -43,7 +43,76 @@ PMEMLOG = FAILURE + """
     int64_t logpool_read(struct logpool *pool, uint64_t off, void *to, size_t bytes, uint64_t rewinds);
 """
 
+STREAM = FAILURE + """
+    #define EFD_NONBLOCK ...
+    #define EFD_CLOEXEC ...
+    int eventfd(unsigned count, int flags);
+    struct pmemstream_config { uint64_t size, block_size; uint32_t alignment, flags, window, mode; uint64_t reservation_ns; ...; };
+    struct pmemstream_region_info { uint64_t generation, size, used, allocated_ns, checkpoint_ns, checkpoint_timestamp;
+        char label[64]; ...; };
+    struct pmemstream_statistics { uint64_t committed, persisted, appended, stored_bytes, flushed_lines, fences, syncs,
+        rounds, size, block_size, regions, used_bytes, free_bytes, free_extents, largest_free_bytes, created_ns;
+        uint32_t epoch, alignment; unsigned char uuid[16]; ...; };
+    struct pmemstream_series_config { uint64_t region_bytes, keep_bytes, keep_ns; ...; };
+    #define PMEMSTREAM_READ_ONLY ...
+    #define PMEMSTREAM_COMMITTED ...
+    #define PMEMSTREAM_CREATE ...
+    #define PMEMSTREAM_PREFAULT ...
+    #define WAIT_COMMITTED ...
+    #define WAIT_PERSISTED ...
+    #define WAIT_NEWER ...
+
+    struct stream; struct cursor; struct batch; struct series;
+    struct stream_entry { uint64_t offset, timestamp, size, region; };
+    struct stream_region { uint64_t offset, generation; ...; };
+    struct stream *stream_open(const char *path, const struct pmemstream_config *config, int create);
+    int stream_close(struct stream *stream, int patience_ms);
+    void stream_release(struct stream *stream);
+    int stream_is_closed(struct stream *stream);
+    int stream_allocate(struct stream *stream, uint64_t bytes, const char *label, struct stream_region *region);
+    int stream_free(struct stream *stream, const struct stream_region *region);
+    int stream_find(struct stream *stream, const char *label, struct stream_region *region);
+    int stream_list(struct stream *stream, struct stream_region *regions, size_t *count);
+    int stream_info(struct stream *stream, const struct stream_region *region, struct pmemstream_region_info *info,
+                    uint64_t *available);
+    int stream_append(struct stream *stream, struct stream_region *region, const void *data, size_t bytes,
+                      struct stream_entry *entry);
+    int stream_appendv(struct stream *stream, struct stream_region *region, const struct iovec *pieces, size_t count,
+                       struct stream_entry *entry);
+    int stream_append_begin(struct stream *stream, struct stream_region *region, const void *data, size_t bytes,
+                            struct stream_entry *entry);
+    int stream_look(struct stream *stream, const struct stream_entry *entry, const void **data);
+    int stream_copy(struct stream *stream, const struct stream_entry *entry, void *to);
+    int64_t stream_committed(struct stream *stream);
+    int64_t stream_persisted(struct stream *stream);
+    int stream_wait(struct stream *stream, int what, uint64_t timestamp, uint64_t timeout_ns);
+    int stream_cancel_waits(struct stream *stream);
+    int stream_event(struct stream *stream);
+    int64_t stream_entry_space(struct stream *stream, size_t bytes);
+    int stream_resize(struct stream *stream, size_t bytes);
+    int stream_statistics(struct stream *stream, struct pmemstream_statistics *statistics);
+    struct cursor *cursor_new(struct stream *stream, const struct stream_region *region, uint64_t since, uint64_t until);
+    int cursor_fill(struct cursor *cursor, struct stream_entry *entries, int room);
+    void cursor_release(struct cursor *cursor);
+    struct batch *batch_new(struct stream *stream);
+    int batch_add(struct batch *batch, struct stream_region *region, const void *data, size_t bytes);
+    int batch_commit(struct batch *batch, struct stream_entry *entries);
+    int batch_abort(struct batch *batch);
+    void batch_release(struct batch *batch);
+    struct series *series_new(struct stream *stream, const char *name, const struct pmemstream_series_config *config);
+    int series_append(struct series *series, const void *data, size_t bytes, struct stream_entry *entry);
+    int series_retain(struct series *series);
+    int series_close(struct series *series);
+    void series_release(struct series *series);
+    int series_regions(struct stream *stream, const char *name, struct stream_region *regions, size_t *count);
+    int persist_watch(struct stream *stream, int fd);
+    int persist_unwatch(struct stream *stream, int fd);
+    int persist_request(struct stream *stream, uint64_t timestamp);
+    int persist_state(struct stream *stream, uint64_t *done, int *err);
+"""
+
 MODULES = {
+    "_pmemstream": (STREAM, ["guard.h", "stream.h"]),
     "_pmemlog": (PMEMLOG, ["guard.h", "logpool.h"]),
 }
 
@@ -53,7 +122,7 @@ def ffi_of(module, **how):
     declarations, headers = MODULES[module]
     ffi = cffi.FFI()
     ffi.cdef(declarations)
-    ffi.set_source(f"nvm.{module}", "#include <sys/uio.h>\n" + "".join(f'#include "{name}"\n' for name in headers), **how)
+    ffi.set_source(f"nvm.{module}", "#include <sys/eventfd.h>\n#include <sys/uio.h>\n" + "".join(f'#include "{name}"\n' for name in headers), **how)
     return ffi
 
 

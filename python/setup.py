@@ -18,7 +18,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE))
 import build_ffi # noqa: E402
 
-SOURCES = {"_pmemlog": ["guard.c", "logpool.c"]}
+SOURCES = {"_pmemlog": ["guard.c", "logpool.c"],
+           "_pmemstream": ["cursor.c", "group.c", "guard.c", "part.c", "persist.c", "stream.c"]}
 REPOSITORY = HERE.parent if (HERE.parent / "VERSION").exists() and (HERE.parent / "Makefile").exists() else None
 
 
@@ -80,7 +81,7 @@ def main():
             self.copy_file(str(version_file), str(pathlib.Path(self.build_lib, "nvm", "_version.py")))
 
     setuptools.setup(
-        version=version(), packages=["nvm"], package_data={"nvm": ["py.typed", "*.pyi"]}, include_package_data=False,
+        version=version(), packages=["nvm", "nvm.pmemstream"], package_data={"nvm": ["py.typed", "*.pyi"]}, include_package_data=False,
         cmdclass={"build_py": BuildPackage},
         ext_modules=[*(extension(module, folder) for module in SOURCES),
                      setuptools.Extension("nvm._view", ["native/view.c"], define_macros=[("_GNU_SOURCE", None)])],

@@ -128,6 +128,22 @@ bool guard_is_calling(const struct guard *guard)
 	return false;
 }
 
+bool guard_is_foreign(const struct guard *guard)
+{
+	pthread_mutex_lock(&all_guards);
+	bool foreign = guard->process != this_process && !guard->for_children;
+	pthread_mutex_unlock(&all_guards);
+	return foreign;
+}
+
+bool guard_is_closing(const struct guard *guard)
+{
+	pthread_mutex_lock(&all_guards);
+	bool closing = guard->closing;
+	pthread_mutex_unlock(&all_guards);
+	return closing;
+}
+
 /* Under the mutex, for a short while. */
 static void wait_for_leavers(int nap_ms, void (*interrupt)(void *arg), void *arg)
 {

@@ -31,6 +31,9 @@ void guard_leave(struct stay *stay);
 void guard_calls_begin(struct stay *stay);
 void guard_calls_end(struct stay *stay);
 bool guard_is_calling(const struct guard *guard);
+/* In a child of fork that must not use it: nothing is to be given back either. */
+bool guard_is_foreign(const struct guard *guard);
+bool guard_is_closing(const struct guard *guard);
 
 /*
  * Lets no further call in and waits until all have left. interrupt: NULL, or called again and again until then, to wake

@@ -11,13 +11,16 @@
 #include <Python.h>
 
 struct pin {
-	PyObject_HEAD PyObject *owner;
-	Py_ssize_t views; /* buffers that somebody holds */
-	int shut;         /* no view is made any more */
+	PyObject ob_base; /* as PyObject_HEAD has it */
+	PyObject *owner;
+	struct pin *whole; /* NULL, or what this is a part of */
+	Py_ssize_t views;  /* buffers that somebody holds */
+	int shut;          /* no view is made any more */
 };
 
 struct view {
-	PyObject_HEAD struct pin *pin;
+	PyObject ob_base;
+	struct pin *pin;
 	void *data;
 	Py_ssize_t bytes;
 };
@@ -28,14 +31,16 @@ static int view_getbuffer(PyObject *self, Py_buffer *buffer, int flags)
 
 	if (PyBuffer_FillInfo(buffer, self, view->data, view->bytes, 1, flags))
 		return -1;
-	view->pin->views++;
+	for (struct pin *pin = view->pin; pin; pin = pin->whole)
+		pin->views++;
 	return 0;
 }
 
 static void view_releasebuffer(PyObject *self, Py_buffer *buffer)
 {
 	(void)buffer;
-	((struct view *)self)->pin->views--;
+	for (struct pin *pin = ((struct view *)self)->pin; pin; pin = pin->whole)
+		pin->views--;
 }
 
 static void view_dealloc(PyObject *self)
@@ -57,20 +62,23 @@ static PyTypeObject view_type = {
 
 static PyObject *pin_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-	static char *names[] = {"owner", NULL};
-	PyObject *owner;
+	static char *names[] = {"owner", "whole", NULL};
+	PyObject *owner, *whole = NULL;
 
-	if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O", names, &owner))
+	if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|O!", names, &owner, type, &whole))
 		return NULL;
 	struct pin *pin = (struct pin *)type->tp_alloc(type, 0);
-	if (pin)
-		pin->owner = Py_NewRef(owner);
+	if (!pin)
+		return NULL;
+	pin->owner = Py_NewRef(owner);
+	pin->whole = (struct pin *)Py_XNewRef(whole);
 	return (PyObject *)pin;
 }
 
 static void pin_dealloc(PyObject *self)
 {
 	Py_XDECREF(((struct pin *)self)->owner);
+	Py_XDECREF((PyObject *)((struct pin *)self)->whole);
 	Py_TYPE(self)->tp_free(self);
 }
 
@@ -81,8 +89,10 @@ static PyObject *pin_view(PyObject *self, PyObject *arguments)
 
 	if (!PyArg_ParseTuple(arguments, "Kn", &address, &bytes))
 		return NULL;
-	if (((struct pin *)self)->shut) {
-		PyErr_SetString(PyExc_ValueError, "what the view would show is being closed or removed");
+	for (const struct pin *pin = (struct pin *)self; pin; pin = pin->whole) {
+		if (!pin->shut)
+			continue;
+		PyErr_SetString(PyExc_ValueError, "what the view would show is closed or removed");
 		return NULL;
 	}
 	if (bytes < 0) {
@@ -145,7 +155,7 @@ static PyTypeObject pin_type = {
 	.tp_methods = pin_methods,
 	.tp_getset = pin_attributes,
 	.tp_flags = Py_TPFLAGS_DEFAULT,
-	.tp_doc = "Pin(owner): counts the views of what owner keeps mapped.",
+	.tp_doc = "Pin(owner, whole=None): counts the views of what owner keeps mapped; they count for whole, too.",
 };
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "nvm._view", .m_size = -1};

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-MODULES = ["nvm.pmemlog"]
+MODULES = ["nvm.pmemlog", "nvm.pmemstream"]
 PACKAGE = pathlib.Path(importlib.import_module("nvm").__file__).parent
 
 

@@ -1,0 +1,153 @@
+/*
+ * cursor.c: entries in portions, so that a step of a Python iterator costs a fraction of a call.
+ */
+#include "part.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct cursor {
+	struct part part;
+	struct pmemstream_entry_iterator *in_region; /* one of the two */
+	struct pmemstream_global_iterator *in_all;
+	uint64_t region, since, until;
+	bool at_damage; /* which was told; the next call passes it */
+	bool at_until;
+};
+
+static void end_cursor(struct part *part)
+{
+	struct cursor *cursor = (struct cursor *)part;
+
+	pmemstream_entry_iterator_delete(&cursor->in_region);
+	pmemstream_global_iterator_delete(&cursor->in_all);
+}
+
+static int begin_in_region(struct cursor *cursor, struct stream *stream, const struct stream_region *region,
+			   uint64_t since)
+{
+	struct pmemstream_region place = {.offset = region->offset};
+	struct pmemstream_region_info info;
+
+	if (pmemstream_entry_iterator_new(&cursor->in_region, stream->stream, place))
+		return errno == EINVAL ? failure_set(ESTALE, "the region was freed") : stream_failure();
+	/* The iterator keeps to what was there when it was made; if that is the region meant now, it was then. */
+	if (stream_check_region(stream, region, &info)) {
+		pmemstream_entry_iterator_delete(&cursor->in_region);
+		return -1;
+	}
+	if (since)
+		pmemstream_entry_iterator_seek(cursor->in_region, since);
+	else
+		pmemstream_entry_iterator_seek_first(cursor->in_region);
+	return 0;
+}
+
+static int begin_in_all(struct cursor *cursor, struct stream *stream, uint64_t since)
+{
+	if (pmemstream_global_iterator_new(&cursor->in_all, stream->stream))
+		return stream_failure();
+	pmemstream_global_iterator_seek(cursor->in_all, since);
+	return 0;
+}
+
+struct cursor *cursor_new(struct stream *stream, const struct stream_region *region, uint64_t since, uint64_t until)
+{
+	struct cursor *cursor = calloc(1, sizeof(*cursor));
+	struct stay stay;
+
+	if (!cursor) {
+		failure_set(ENOMEM, "no memory for an iterator");
+		return NULL;
+	}
+	if (guard_enter(&stream->guard, &stay)) {
+		free(cursor);
+		return NULL;
+	}
+	cursor->since = since;
+	cursor->until = until;
+	cursor->region = region ? region->offset : UINT64_MAX;
+	if (region ? begin_in_region(cursor, stream, region, since) : begin_in_all(cursor, stream, since)) {
+		free(cursor);
+		cursor = NULL;
+	} else {
+		part_begin(&cursor->part, stream, end_cursor);
+	}
+	guard_leave(&stay);
+	return cursor;
+}
+
+static void step(struct cursor *cursor)
+{
+	if (cursor->in_region)
+		pmemstream_entry_iterator_next(cursor->in_region);
+	else
+		pmemstream_global_iterator_next(cursor->in_all);
+}
+
+/* The entry it is at: 0, or -1 with errno. */
+static int get(struct cursor *cursor, struct stream_entry *entry)
+{
+	struct pmemstream *stream = cursor->part.owner->stream;
+	struct pmemstream_region region = {.offset = cursor->region};
+	struct pmemstream_entry place;
+
+	if (cursor->in_region) {
+		place = pmemstream_entry_iterator_get(cursor->in_region);
+		if (place.offset == UINT64_MAX)
+			return -1;
+	} else if (pmemstream_global_iterator_get(cursor->in_all, &region, &place)) {
+		return -1;
+	}
+	*entry = (struct stream_entry){
+		.offset = place.offset,
+		.timestamp = pmemstream_entry_timestamp(stream, place),
+		.size = pmemstream_entry_size(stream, place),
+		.region = region.offset,
+	};
+	if (entry->timestamp)
+		return 0;
+	errno = ESTALE; /* freed between the two looks */
+	return -1;
+}
+
+static int fill(struct cursor *cursor, struct stream_entry *entries, int room)
+{
+	int count = 0;
+
+	if (cursor->at_damage)
+		step(cursor);
+	cursor->at_damage = false;
+	while (count < room && !cursor->at_until) {
+		if (get(cursor, &entries[count])) {
+			if (errno == ENODATA || count)
+				break; /* what is wrong is told when it is reached */
+			cursor->at_damage = errno == EBADMSG;
+			return stream_failure();
+		}
+		cursor->at_until = entries[count].timestamp >= cursor->until;
+		if (cursor->at_until)
+			break;
+		/* A seek goes behind the last entry where there is none yet; what came since may be older than was
+		 * asked. */
+		count += entries[count].timestamp >= cursor->since;
+		step(cursor);
+	}
+	return count;
+}
+
+int cursor_fill(struct cursor *cursor, struct stream_entry *entries, int room)
+{
+	struct stay stay;
+
+	if (part_enter(&cursor->part, &stay))
+		return -1;
+	int count = fill(cursor, entries, room);
+	part_leave(&cursor->part, &stay);
+	return count;
+}
+
+void cursor_release(struct cursor *cursor)
+{
+	part_release(&cursor->part);
+}

@@ -1,0 +1,195 @@
+"""Entries, and iteration over them."""
+
+import errno
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional
+
+from nvm._pmemstream import ffi, lib
+from nvm.pmemstream._errors import failure
+
+if TYPE_CHECKING:
+    from nvm.pmemstream._stream import Region, Stream
+
+FOREVER = (1 << 64) - 1
+NOWHERE = (1 << 64) - 1
+_PORTION = 64 # entries that an iterator fetches at once
+_TURN_SECONDS = 0.1 # after which the main thread looks for Ctrl-C
+
+
+def wait(stream: "Stream", what: int, timestamp: int, timeout: Optional[float]) -> None:
+    """Waits in the library, without Python's lock. The main thread waits in turns, so that signals are handled."""
+    deadline = None if timeout is None else time.monotonic() + max(timeout, 0)
+    in_turns = threading.current_thread() is threading.main_thread()
+    while True:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        last_turn = left is not None and (not in_turns or left <= _TURN_SECONDS)
+        seconds = left if last_turn else _TURN_SECONDS if in_turns else None
+        limit = FOREVER if seconds is None else min(int(seconds * 1e9), FOREVER)
+        if not lib.stream_wait(stream._handle, what, timestamp, limit):
+            return
+        if lib.failure_errno() != errno.ETIMEDOUT or last_turn:
+            raise failure(stream.path)
+
+
+class Entry:
+    """One record of a stream: what was appended, when in the stream's order, and where.
+
+    timestamp  its number in the whole stream, from 1
+    size       bytes
+    offset     its place in the file, the same as long as its region exists
+
+    An entry holds no memory of the stream. Its bytes are fetched by data (without a copy) or bytes(entry); both raise
+    StaleError when its region was freed meanwhile, and ValueError when the stream is closed.
+    """
+
+    __slots__ = ("_stream", "offset", "timestamp", "size", "_region_offset")
+
+    def __init__(self, stream: "Stream", offset: int, timestamp: int, size: int, region_offset: int) -> None:
+        self._stream = stream
+        self.offset = offset
+        self.timestamp = timestamp
+        self.size = size
+        self._region_offset = region_offset
+
+    def _raw(self) -> Any:
+        return ffi.new("struct stream_entry *", (self.offset, self.timestamp, self.size, self._region_offset))
+
+    @property
+    def region(self) -> "Region":
+        """The region it lies in. StaleError if that was freed."""
+        if self._region_offset == NOWHERE:
+            self._region_offset = self._stream._offset_of_region_around(self.offset)
+        return self._stream._region_at(self._region_offset)
+
+    @property
+    def data(self) -> memoryview:
+        """Its bytes in place: a read-only memoryview. While it or a slice of it exists, closing the stream and freeing the
+        region raise BufferError. What frees regions elsewhere (a series' retention, another process) lets the bytes change."""
+        data = ffi.new("const void **")
+        if lib.stream_look(self._stream._handle, self._raw(), data):
+            raise failure(self._stream.path)
+        pin = self._stream._pin_of(self._region_offset)
+        return pin.view(int(ffi.cast("uintptr_t", data[0])), self.size)
+
+    def __bytes__(self) -> bytes:
+        copied = bytearray(self.size)
+        if lib.stream_copy(self._stream._handle, self._raw(), ffi.from_buffer(copied)):
+            raise failure(self._stream.path)
+        return bytes(copied)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return self._stream is other._stream and (self.offset, self.timestamp) == (other.offset, other.timestamp)
+
+    def __hash__(self) -> int:
+        return hash((self.offset, self.timestamp))
+
+    def __repr__(self) -> str:
+        return f"<nvm.pmemstream.Entry {self.timestamp}: {self.size} bytes at {self.offset}>"
+
+
+class Entries(Iterator[Entry]):
+    """Iterates over committed entries, in the order of their timestamps.
+
+    Behind the last one it ends, and goes on when it is asked again after more was committed. At damage it raises
+    DamagedError, and goes on behind that at the next step. After the region was freed it raises StaleError, after the stream
+    was closed ValueError.
+    """
+
+    def __init__(self, stream: "Stream", region: Any, since: int, until: Optional[int]) -> None:
+        # What is 0 begins with the first.
+        handle = lib.cursor_new(stream._handle, region, since, FOREVER if until is None else until)
+        if handle == ffi.NULL:
+            raise failure(stream.path)
+        self._stream = stream
+        self._cursor = ffi.gc(handle, lib.cursor_release)
+        self._portion = ffi.new("struct stream_entry[]", _PORTION)
+        self._ready: List[Entry] = [] # the last one is next
+
+    def _fetch(self) -> None:
+        count = lib.cursor_fill(self._cursor, self._portion, _PORTION)
+        if count < 0:
+            raise failure(self._stream.path)
+        stream, portion = self._stream, ffi.unpack(self._portion, count) if count else ()
+        self._ready = [Entry(stream, raw.offset, raw.timestamp, raw.size, raw.region) for raw in portion]
+        self._ready.reverse()
+
+    def __iter__(self) -> "Entries":
+        return self
+
+    def __next__(self) -> Entry:
+        if not self._ready or self._stream._ended:
+            self._fetch()
+            if not self._ready:
+                raise StopIteration
+        return self._ready.pop()
+
+
+class Follow(Iterator[Entry]):
+    """Iterates over entries for ever: behind the last one it waits for more, in this process or, in a stream that was opened
+    read-only, in the one that writes. `for` waits with the thread, `async for` with the event loop.
+
+    It ends after `timeout` seconds without an entry, after stream.cancel_waits(), and when the stream is closed; in a
+    read-only stream also when the writing process has gone, if writer_only is set, else it waits for the next one.
+    """
+
+    def __init__(self, stream: "Stream", region: Any, since: int, timeout: Optional[float], writer_only: bool) -> None:
+        self._entries = Entries(stream, region, since, None)
+        self._stream = stream
+        self._timeout = timeout
+        self._writer_only = writer_only
+        self._committed = 0 # what was committed when the last entry had been shown
+
+    def __iter__(self) -> "Follow":
+        return self
+
+    def _next_if_any(self) -> Optional[Entry]:
+        # Asked before: what is committed later wakes the wait.
+        committed = self._stream.committed if not self._entries._ready else self._committed
+        entry = next(self._entries, None)
+        self._committed = committed
+        return entry
+
+    def __next__(self) -> Entry:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            try:
+                entry = self._next_if_any()
+                if entry is not None:
+                    return entry
+                wait(self._stream, lib.WAIT_NEWER, self._committed,
+                     None if deadline is None else deadline - time.monotonic())
+            except OSError as error:
+                if error.errno in (errno.ECANCELED, errno.ETIMEDOUT):
+                    break
+                if error.errno != errno.EOWNERDEAD:
+                    raise
+                if self._writer_only:
+                    entry = self._next_if_any() # what it left
+                    if entry is not None:
+                        return entry
+                    break
+            except ValueError:
+                if not self._stream.closed:
+                    raise
+                break
+        raise StopIteration
+
+    def __aiter__(self) -> "Follow":
+        return self
+
+    async def __anext__(self) -> Entry:
+        from nvm.pmemstream._async import next_of
+
+        entry = await next_of(self)
+        if entry is None:
+            raise StopAsyncIteration
+        return entry
