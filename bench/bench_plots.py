@@ -4,6 +4,10 @@ import shutil
 import statistics
 import subprocess
 
+# A subject looks the same in every plot.
+LOOKS = {name: number for number, name in enumerate(
+    ("stream", "floor", "libpmemlog", "sqlite", "lmdb", "rocksdb", "store", "our_libpmemlog", "stream_async"), 1)}
+
 STYLE = """set terminal svg size 800,500 font "sans,13" background rgb "white"
 set grid
 set key outside right
@@ -38,7 +42,7 @@ def plot(path, title, commands, curves):
         return False
     blocks = [f"$d{i} << EOD\n" + "\n".join(f"{x} {y}" for x, y in points) + "\nEOD"
               for i, points in enumerate(curves.values())]
-    lines = ", ".join(f'$d{i} using 1:2 title "{name}" noenhanced' for i, name in enumerate(curves))
+    lines = ", ".join(f'$d{i} using 1:2 title "{name}" noenhanced linetype {LOOKS[name]}' for i, name in enumerate(curves))
     script = "\n".join([STYLE, f'set output "{path}"', f'set title "{title}"', commands, *blocks, f"plot {lines}", ""])
     subprocess.run(["gnuplot"], input=script, text=True, check=True)
     return True
@@ -55,7 +59,8 @@ def draw(results, folder):
     wanted = {}
     for medium in ("memory", "disk"):
         wanted[f"latency-{medium}.svg"] = (
-            f"Durable append, one thread, {medium}", "set logscale xy; set xlabel 'bytes of an entry'; set ylabel 'ns'",
+            f"Durable append, one thread, {medium}", "set logscale xy; set xlabel 'bytes of an entry'; "
+            "set ylabel 'ns'; set xrange [50:5000]; set xtics (64, 256, 1024, 4096)",
             medians(results, "bytes", work="append", medium=medium, threads=1))
         wanted[f"threads-{medium}.svg"] = (
             f"Durable appends of 256 bytes, {medium}, one region", "set logscale xy 2; set xlabel 'threads'; "

@@ -114,12 +114,41 @@ def count_instructions():
     return results
 
 
+SHOWN_PERCENTILES = ("p50_ns", "p99_ns", "p99.9_ns")
+
+
+def cell(value):
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def tables(results):
+    """The results of each program as a Markdown table: all that it told, a column for each thing."""
+    lines = []
+    for command in dict.fromkeys(result.get("command", "callgrind") for result in results):
+        rows = []
+        for result in results:
+            if result.get("command", "callgrind") != command or result["work"] == "configuration":
+                continue
+            row = {key: value for key, value in result.items() if key not in ("work", "command", "ns", "samples") and
+                   (not key.endswith("_ns") or key in SHOWN_PERCENTILES)}
+            if "ns" in result:
+                row.update({"median ns": float(statistics.median(result["ns"])), "fastest": float(min(result["ns"])),
+                            "slowest": float(max(result["ns"]))})
+            rows.append(row)
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        lines += [f"### {command}", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+        lines += [f"| {' | '.join(cell(row.get(key, '')) for key in columns)} |" for row in rows] + [""]
+    return lines
+
+
 def show(result):
     """A result as one line."""
     if result["work"] == "configuration":
         return f"  {result['subject']} ({result['medium']}): {result.get('configuration') or result['missing']}"
     words = [f"{key} {value:g}" if isinstance(value, (int, float)) else f"{key} {value}" for key, value in result.items()
-             if key not in ("work", "ns", "command", "samples") and not key.startswith("p") or key == "page_faults"]
+             if key not in ("work", "ns", "command", "samples") and (not key.endswith("_ns") or key in SHOWN_PERCENTILES)]
     if "ns" in result:
         words.insert(0, f"{statistics.median(result['ns']):,.1f} ns ({min(result['ns']):,.1f} to {max(result['ns']):,.1f})")
     return f"  {result['work']}: {', '.join(words)}"
@@ -164,9 +193,9 @@ def report():
     lines += [f"- seeds: {', '.join(f'{stage} {seed}' for stage, seed in origins.items())}", "", "## Aims", "", *targets,
               "", "## Configurations", ""]
     lines += sorted({f"-{show(result)[1:]}" for result in results if result["work"] == "configuration"})
-    lines += ["", "## Results", "", "Median over the rounds, fastest and slowest round; counts are for one entry.", ""]
-    lines += [f"-{show(result)[1:]}" for result in results if result["work"] != "configuration"]
-    lines += ["", "## Plots", ""] + [f"![{name}]({name})" for name in plots]
+    lines += ["", "## Results", "", "Times are in nanoseconds: the median over the rounds, the fastest and the slowest round. "
+              "Of appends and of walks, times and counts are for one entry.", "", *tables(results)]
+    lines += ["## Plots", ""] + [f"![{name}]({name})" for name in plots]
     (RESULTS / "report.md").write_text("\n".join(lines) + "\n")
     print(f"== {(RESULTS / 'report.md').relative_to(ROOT)}, {len(plots)} plots beside it")
     print("\n".join(f"{key}: {value}" for key, value in machine().items()))
