@@ -24,6 +24,7 @@
  *   EBADMSG    the stream is damaged there
  *   EIO        a sync failed, now or earlier: the stream can only be read until it is opened again
  *   ECANCELED  the stream is being deleted by another thread
+ *   EOVERFLOW  a number of the stream is used up, after 2^32 openings or 2^40 allocations: copy it
  *   ENOMEM     no memory
  *
  * Threads. Any number of threads may use a stream at once, but pmemstream_delete. An iterator or a future belongs to
@@ -87,7 +88,8 @@ FUTURE(pmemstream_async_wait_fut, struct pmemstream_async_wait_data, struct pmem
  *
  * 0; or -1 with EINVAL (block_size; neither a stream nor empty; map too small or private), ENOTSUP (layout of
  * libpmemstream 0.2, or features of a later version), EBADMSG (damaged, or the file was truncated), EROFS (empty and
- * read-only), EOVERFLOW (2^32 - 1 openings are used up), EIO, ENOMEM. Nothing is changed then. On return all that is
+ * read-only), EFBIG (the map is larger than a stream can be), EOVERFLOW (2^32 - 2 openings are used up), EIO, ENOMEM.
+ * Nothing is changed then. On return all that is
  * readable is durable. Cost: a few fences or syncs; time grows with what was appended since the last checkpoint, not
  * with the stream.
  */
@@ -110,8 +112,8 @@ int pmemstream_region_allocate(struct pmemstream *stream, size_t size, struct pm
 
 /*
  * Frees a region with all its entries, which is the only way to remove entries. Iterators on it become invalid at once.
- * 0 and durable; or -1 with EINVAL, EBUSY, EROFS, EIO, ENOMEM. Cost: five fences or syncs, and what it takes to make
- * the region's entries durable.
+ * 0 and durable; or -1 with EINVAL, EBUSY, EOVERFLOW, EROFS, EIO, ECANCELED, ENOMEM. Cost: five fences or syncs, and
+ * what it takes to make the region's entries durable.
  */
 int pmemstream_region_free(struct pmemstream *stream, struct pmemstream_region region);
 
@@ -178,8 +180,9 @@ int pmemstream_async_publish(struct pmemstream *stream, struct pmemstream_region
  * Like pmemstream_append, but on return the copy is only begun. vdm: the data mover that copies; it must live until the
  * entry is committed, but for movers of libminiasync, which may be deleted at any time. data must live, unchanged,
  * until the entry is committed. pmemstream_entry_timestamp of new_entry tells what to wait for, at once. If the mover
- * fails, the timestamp counts as finished, no entry is shown, and a wait for that very timestamp reports it. Cost: no
- * fence, unless more than a window (1,024) of entries is on its way.
+ * fails, the timestamp counts as finished, no entry is shown, and a wait for that very timestamp reports it. Also -1
+ * with EINVAL (no mover), ENOMEM: nothing was changed. Cost: no fence, unless more than a window (1,024) of entries is
+ * on its way.
  */
 int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, struct pmemstream_region region,
 			    struct pmemstream_region_runtime *region_runtime, const void *data, size_t size,
@@ -259,7 +262,8 @@ size_t pmemstream_entry_space(struct pmemstream *stream, size_t size);
 int pmemstream_wait_committed(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns);
 int pmemstream_wait_persisted(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns);
 
-/* pmemstream_append of an entry that is gathered from iovcnt pieces (0 or more; pieces may be empty). */
+/* pmemstream_append of an entry that is gathered from iovcnt pieces (0 or more; pieces may be empty). Also ENOSPC where
+ * they have more together than 2^48 - 1 bytes. */
 struct iovec;
 int pmemstream_appendv(struct pmemstream *stream, struct pmemstream_region region,
 		       struct pmemstream_region_runtime *region_runtime, const struct iovec *iov, int iovcnt,
@@ -321,7 +325,8 @@ enum pmemstream_flags {
 	PMEMSTREAM_COMMITTED =
 		2, /* open, with READ_ONLY: see another process's entries when they are committed. A power cut may take
 		    * such entries back, and their timestamps are used again. Otherwise: when they are durable. */
-	PMEMSTREAM_CREATE = 4,   /* open: create the stream where there is no file, or where a cut creation left one */
+	PMEMSTREAM_CREATE = 4,   /* open: create the stream where there is no file, or where a cut creation left one;
+				  * create   does so anyway */
 	PMEMSTREAM_PREFAULT = 8, /* touch every page */
 };
 
@@ -338,9 +343,10 @@ struct pmemstream_config {
 
 /*
  * Creates a file with a stream of config->size bytes, which must not exist, and opens it for writing. Every block of
- * the file is written, so that no append meets a full disk; the file's name is durable on return. 0; or -1 with EINVAL,
- * EEXIST, ENOSPC, EROFS, EACCES and what else open(2) says, ENOMEM; then no file is left; or EWOULDBLOCK: somebody
- * opened the new file with PMEMSTREAM_CREATE first, and it is his.
+ * the file is written, so that no append meets a full disk; the file's name is durable on return. 0; or -1 with EINVAL
+ * (config), EEXIST, ENOSPC, EFBIG, EROFS, EACCES, EIO and what else open(2), posix_fallocate(3) and write(2) say,
+ * ENOMEM; then no file is left. Only where the new file could not be locked it is: EWOULDBLOCK, EEXIST where somebody
+ * opened it with PMEMSTREAM_CREATE first, and it is his; or what fcntl(2) says.
  */
 int pmemstream_create(struct pmemstream **stream, const char *path, const struct pmemstream_config *config);
 
@@ -356,8 +362,9 @@ int pmemstream_create(struct pmemstream **stream, const char *path, const struct
  * appear as they become durable, its regions as they are allocated and freed; a reader never slows it. Where none has,
  * the stream is shown as recovery would leave it; and when a writer comes, it is followed.
  *
- * 0; or -1 with EINVAL (no stream, no regular file, config), EWOULDBLOCK, ENOENT, EACCES and what else open(2) says,
- * and the errors of pmemstream_from_map; EAGAIN: read-only, and a writer changes the stream faster than it can be read.
+ * 0; or -1 with EINVAL (no stream, no regular file, config), EWOULDBLOCK, ENOENT, EACCES and what else open(2) and
+ * fcntl(2) say, and the errors of pmemstream_from_map; with PMEMSTREAM_CREATE those of pmemstream_create; EAGAIN:
+ * read-only, and a writer changes the stream faster than it can be read.
  */
 int pmemstream_open(struct pmemstream **stream, const char *path, const struct pmemstream_config *config);
 
@@ -400,7 +407,8 @@ void pmemstream_entry_iterator_seek(struct pmemstream_entry_iterator *iterator, 
 /*
  * Lets a stream that was opened by path grow to size bytes, rounded up to whole pages, while it is in use: pointers
  * stay good. 0 and durable; or -1 with EINVAL (smaller than it is), ENOSPC, EFBIG, ENOTSUP (opened from a map; or no
- * addresses are left: open it again), EROFS, EIO, ENOMEM. Cost: the new blocks are written, and three fences or syncs.
+ * addresses are left: open it again), EROFS, EIO, ENOMEM, and what else posix_fallocate(3) and write(2) say. Cost: the
+ * new blocks are written, and three fences or syncs.
  */
 int pmemstream_resize(struct pmemstream *stream, size_t size);
 
@@ -445,8 +453,8 @@ void pmemstream_series_close(struct pmemstream_series **series);
 int pmemstream_series_append(struct pmemstream_series *series, const void *data, size_t size,
 			     struct pmemstream_entry *entry);
 /* Frees what retention does not want now. A region with an append or a reservation inside stays until the next time. 0;
- * or -1 with EINVAL, EROFS, EIO, ECANCELED, ENOMEM. Cost: what pmemstream_region_free costs for each; with keep_ns a
- * checkpoint (two fences or syncs) where one of the regions has entries that none covers. */
+ * or -1 with EINVAL, EOVERFLOW, EROFS, EIO, ECANCELED, ENOMEM. Cost: what pmemstream_region_free costs for each; with
+ * keep_ns a checkpoint (two fences or syncs) where one of the regions has entries that none covers. */
 int pmemstream_series_retain(struct pmemstream_series *series);
 /* The regions of a series, oldest first. count: room in regions; gets how many there are, which may be more. 0; or -1
  * with EINVAL, ENOMEM. */

@@ -107,42 +107,6 @@ static struct flock lock_of(enum file_lock lock, bool writable)
 	};
 }
 
-/* The lock of a writer, on a descriptor of its own, before the first byte: who finds the file meanwhile and may create
- * is kept out until it is whole. */
-static int lock_new(int fd, const char *path)
-{
-	struct flock wanted = lock_of(FILE_LOCK_WRITER, true);
-	struct stat status;
-
-	if (fcntl(fd, F_OFD_SETLK, &wanted))
-		return errno == EAGAIN || errno == EACCES
-			       ? error_set(EWOULDBLOCK, "%s is being created elsewhere", path)
-			       : error_system("%s: lock", path);
-	if (fstat(fd, &status))
-		return error_system("%s", path);
-	return status.st_size ? error_set(EEXIST, "%s was created elsewhere meanwhile", path) : 0;
-}
-
-int file_create(const char *path, uint64_t bytes, mode_t mode)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-
-	if (fd < 0)
-		return error_system("%s", path);
-	int err = lock_new(fd, path);
-	/* Removed, where that must be, by who has the lock only: without it the file may be somebody's stream. */
-	if (!err && (write_zeros(fd, path, 0, bytes) || sync_folder(path))) {
-		err = -1;
-		int kept = errno;
-		unlink(path);
-		errno = kept;
-	}
-	int kept = errno;
-	close(fd);
-	errno = kept;
-	return err;
-}
-
 int file_look_again(struct file *file)
 {
 	struct stat status;
@@ -277,6 +241,16 @@ static int open_again(int fd, bool writable)
 	return open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 }
 
+/* With the mutex held since before lock_fd was opened. */
+static void link_open(struct file *file)
+{
+	file->link = &open_files;
+	file->next = open_files;
+	if (open_files)
+		open_files->link = &file->next;
+	open_files = file;
+}
+
 static int open_descriptors(struct file *file)
 {
 	struct stat status;
@@ -289,26 +263,83 @@ static int open_descriptors(struct file *file)
 	file->bytes = (uint64_t)status.st_size;
 	pthread_mutex_lock(&open_mutex);
 	file->lock_fd = open_again(file->fd, file->writable);
-	file->link = &open_files;
-	file->next = open_files;
-	if (open_files)
-		open_files->link = &file->next;
-	open_files = file;
+	link_open(file);
 	pthread_mutex_unlock(&open_mutex);
 	return file->lock_fd < 0 ? error_system("%s", file->path) : 0;
 }
 
-int file_open(struct file *file, const char *path, bool writable)
+static int name(struct file *file, const char *path, bool writable)
 {
 	*file = (struct file){.path = strdup(path), .fd = -1, .lock_fd = -1, .writable = writable};
-	if (!file->path)
-		return error_set(ENOMEM, "no memory for the path %s", path);
+	return file->path ? 0 : error_set(ENOMEM, "no memory for the path %s", path);
+}
+
+int file_open(struct file *file, const char *path, bool writable)
+{
+	if (name(file, path, writable))
+		return -1;
 	if (!open_descriptors(file))
 		return 0;
 	int err = errno;
 	file_close(file);
 	errno = err;
 	return -1;
+}
+
+static int open_new(struct file *file, mode_t mode)
+{
+	pthread_mutex_lock(&open_mutex);
+	file->lock_fd = open(file->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	int err = errno;
+	link_open(file);
+	pthread_mutex_unlock(&open_mutex);
+	errno = err;
+	return file->lock_fd < 0 ? error_system("%s", file->path) : 0;
+}
+
+/* Whoever finds the file before it is locked, and may create, makes a stream of it that is his. */
+static int lock_new(struct file *file)
+{
+	struct stat status;
+
+	if (file_lock(file, FILE_LOCK_WRITER))
+		return errno == EWOULDBLOCK ? error_set(EWOULDBLOCK, "%s is being created elsewhere", file->path) : -1;
+	if (fstat(file->lock_fd, &status))
+		return error_system("%s", file->path);
+	if (!status.st_size)
+		return 0;
+	file->locked = false;
+	return error_set(EEXIST, "%s was created elsewhere meanwhile", file->path);
+}
+
+static int fill_new(struct file *file, uint64_t bytes)
+{
+	file->fd = open_again(file->lock_fd, true);
+	return file->fd < 0 ? error_system("%s", file->path) : file_fill(file, bytes);
+}
+
+int file_create(struct file *file, const char *path, uint64_t bytes, mode_t mode)
+{
+	if (name(file, path, true))
+		return -1;
+	if (!open_new(file, mode) && !lock_new(file) && !fill_new(file, bytes))
+		return 0;
+	int err = errno;
+	file_remove(file);
+	file_close(file);
+	errno = err;
+	return -1;
+}
+
+void file_remove(struct file *file)
+{
+	int err = errno;
+	struct stat status;
+
+	/* Without the lock it may be somebody's stream; without a name, the name may be another file's. */
+	if (file->locked && !fstat(file->lock_fd, &status) && status.st_nlink)
+		unlink(file->path);
+	errno = err;
 }
 
 void file_close(struct file *file)
@@ -335,7 +366,8 @@ void file_close(struct file *file)
 int file_medium(struct file *file, struct medium *medium)
 {
 	if (!file->bytes)
-		return error_set(EINVAL, "%s is empty", file->path);
+		return error_set(EINVAL, "%s is empty: PMEMSTREAM_CREATE and config.size make a stream of it",
+				 file->path);
 	if (reserve(file) || map(file, 0, file->bytes))
 		return -1;
 	return medium_from_map(medium, file->maps[0], file->writable);
@@ -374,8 +406,10 @@ int file_lock(struct file *file, enum file_lock lock)
 {
 	struct flock wanted = lock_of(lock, true);
 
-	if (!fcntl(file->lock_fd, F_OFD_SETLK, &wanted))
+	if (!fcntl(file->lock_fd, F_OFD_SETLK, &wanted)) {
+		file->locked = file->locked || lock == FILE_LOCK_WRITER;
 		return 0;
+	}
 	if (errno == EAGAIN || errno == EACCES)
 		return error_set(EWOULDBLOCK, "%s is open for writing elsewhere", file->path);
 	return error_system("%s: lock", file->path);
@@ -387,6 +421,7 @@ void file_unlock(struct file *file, enum file_lock lock)
 
 	wanted.l_type = F_UNLCK;
 	fcntl(file->lock_fd, F_OFD_SETLK, &wanted);
+	file->locked = file->locked && lock != FILE_LOCK_WRITER;
 }
 
 int file_is_locked(struct file *file, enum file_lock lock)

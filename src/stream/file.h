@@ -22,6 +22,7 @@ struct file {
 	int lock_fd; /* of an open file description of its own, which is never mapped: a mapping keeps its description
 			alive */
 	bool writable;
+	bool locked;    /* as the writer */
 	uint64_t bytes; /* of the file, as far as it is mapped */
 	struct pmem2_vm_reservation *reservation;
 	struct pmem2_map *maps[FILE_MAPS];
@@ -29,10 +30,14 @@ struct file {
 	struct file *next, **link; /* all open ones, for fork */
 };
 
-/* Makes a file of zeros, all of it written, its name durable. EEXIST where there is one. On failure nothing is left. */
-int file_create(const char *path, uint64_t bytes, mode_t mode);
+/* Makes a file of zeros, all of it written, its name durable, and opens it, with the lock of the writer taken before it
+ * had a byte. 0; or -1 with EEXIST where there is one, or EWOULDBLOCK, EEXIST where somebody else was faster to lock
+ * the new one: it is his then. Otherwise nothing is left on failure. */
+int file_create(struct file *file, const char *path, uint64_t bytes, mode_t mode);
+/* After file_create: removes the file, if it is still locked. Keeps errno. */
+void file_remove(struct file *file);
 
-/* Opens and maps a file. 0; or -1 with errno, EINVAL for what is no regular file. */
+/* Opens a file. 0; or -1 with errno, EINVAL for what is no regular file. */
 int file_open(struct file *file, const char *path, bool writable);
 /* Unmaps, unlocks, closes. */
 void file_close(struct file *file);

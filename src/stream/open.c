@@ -114,7 +114,8 @@ static int find_header(struct pmemstream *stream, const struct stream_options *o
 		return 0;
 	case FOUND_EMPTY:
 		if (options->must_exist)
-			return error_set(EINVAL, "no stream: it is empty");
+			return error_set(EINVAL, "no stream: it is empty, or its creation was cut off; "
+						 "PMEMSTREAM_CREATE makes one of it");
 		if (prepare_header(stream, options))
 			return -1;
 		if (!stream->writable)

@@ -56,11 +56,12 @@ int path_name_holder(struct file *file)
 }
 
 /* The size that the config asks for, in whole pages. */
-static int file_bytes(const struct pmemstream_config *config, uint64_t *bytes)
+static int file_bytes(const char *path, const struct pmemstream_config *config, uint64_t *bytes)
 {
-	if (!config->size || !checked_round_up(config->size, (uint64_t)sysconf(_SC_PAGESIZE), bytes) ||
-	    *bytes > INT64_MAX)
-		return error_set(EINVAL, "a new stream cannot have %zu bytes: config.size says how many",
+	if (!config->size)
+		return error_set(EINVAL, "%s: config.size has to say how many bytes a new stream is to have", path);
+	if (!checked_round_up(config->size, (uint64_t)sysconf(_SC_PAGESIZE), bytes) || *bytes > INT64_MAX)
+		return error_set(EINVAL, "%s: a new stream cannot have the %zu bytes of config.size", path,
 				 (size_t)config->size);
 	return 0;
 }
@@ -72,12 +73,12 @@ static int open_file(struct pmemstream **stream, struct file *file, const struct
 	struct medium medium;
 	uint64_t bytes;
 
-	if (file->writable && file_lock(file, FILE_LOCK_WRITER))
+	if (file->writable && !file->locked && file_lock(file, FILE_LOCK_WRITER))
 		return path_name_holder(file);
 	/* A creation that was cut: its file is empty, all zero, or says that it is being created. */
 	if (!options->must_exist && file_look_again(file))
 		return -1;
-	if (!file->bytes && !options->must_exist && (file_bytes(config, &bytes) || file_fill(file, bytes)))
+	if (!file->bytes && !options->must_exist && (file_bytes(file->path, config, &bytes) || file_fill(file, bytes)))
 		return -1;
 	if (file_medium(file, &medium))
 		return -1;
@@ -112,31 +113,30 @@ static int open_file(struct pmemstream **stream, struct file *file, const struct
 	return 0;
 }
 
-/* made: this call created the file, and removes it where no stream comes of it. */
+/* file is open; on failure it is closed. made: by this call, which removes it where no stream comes of it. */
+static int open_stream(struct pmemstream **stream, struct file *file, const struct stream_options *options,
+		       const struct pmemstream_config *config, bool made)
+{
+	if (!open_file(stream, file, options, config))
+		return 0;
+	int err = errno;
+	if (made)
+		file_remove(file);
+	path_release(file);
+	errno = err;
+	return -1;
+}
+
 static int open_path(struct pmemstream **stream, const char *path, const struct stream_options *options,
-		     const struct pmemstream_config *config, bool made)
+		     const struct pmemstream_config *config)
 {
 	struct file *file = malloc(sizeof(*file));
 
 	if (!file)
 		return error_set(ENOMEM, "no memory to open %s", path);
-	if (file_open(file, path, !(config->flags & PMEMSTREAM_READ_ONLY))) {
-		int err = errno;
-		if (made)
-			unlink(path);
-		free(file);
-		errno = err;
-		return -1;
-	}
-	if (!open_file(stream, file, options, config))
-		return 0;
-	int err = errno;
-	/* With the lock still held. Who got it before us creates the stream in our file, and keeps it. */
-	if (made && err != EWOULDBLOCK && err != ENOENT)
-		unlink(path);
-	file_close(file);
+	if (!file_open(file, path, !(config->flags & PMEMSTREAM_READ_ONLY)))
+		return open_stream(stream, file, options, config, false);
 	free(file);
-	errno = err;
 	return -1;
 }
 
@@ -146,17 +146,22 @@ static int create(struct pmemstream **stream, const char *path, const struct pme
 	uint64_t bytes;
 
 	options.must_exist = false;
-	if (file_bytes(config, &bytes) ||
-	    file_create(path, bytes, (mode_t)(config->mode ? config->mode : DEFAULT_MODE)))
+	if (file_bytes(path, config, &bytes))
 		return -1;
-	return open_path(stream, path, &options, config, true);
+	struct file *file = malloc(sizeof(*file));
+	if (!file)
+		return error_set(ENOMEM, "no memory to create %s", path);
+	if (!file_create(file, path, bytes, (mode_t)(config->mode ? config->mode : DEFAULT_MODE)))
+		return open_stream(stream, file, &options, config, true);
+	free(file);
+	return -1;
 }
 
 EXPORT int pmemstream_create(struct pmemstream **stream, const char *path, const struct pmemstream_config *config)
 {
 	if (!stream || !path || !config)
 		return error_set(EINVAL, "no %s", !stream ? "place for the stream" : !path ? "path" : "config");
-	if (check_config(config, PMEMSTREAM_PREFAULT))
+	if (check_config(config, PMEMSTREAM_CREATE | PMEMSTREAM_PREFAULT))
 		return -1;
 	return create(stream, path, config);
 }
@@ -173,14 +178,14 @@ EXPORT int pmemstream_open(struct pmemstream **stream, const char *path, const s
 	if ((used->flags & PMEMSTREAM_CREATE) && (used->flags & PMEMSTREAM_READ_ONLY))
 		return error_set(EINVAL, "a stream cannot be created for reading only");
 	struct stream_options options = options_of(used);
-	if (!open_path(stream, path, &options, used, false))
+	if (!open_path(stream, path, &options, used))
 		return 0;
 	if (errno != ENOENT || !(used->flags & PMEMSTREAM_CREATE))
 		return -1;
 	if (!create(stream, path, used))
 		return 0;
 	/* Somebody else made it between the two calls. */
-	return errno == EEXIST ? open_path(stream, path, &options, used, false) : -1;
+	return errno == EEXIST ? open_path(stream, path, &options, used) : -1;
 }
 
 void path_close(struct pmemstream *stream)
