@@ -109,10 +109,35 @@ STREAM = FAILURE + """
     int persist_unwatch(struct stream *stream, int fd);
     int persist_request(struct stream *stream, uint64_t timestamp);
     int persist_state(struct stream *stream, uint64_t *done, int *err);
+
+    enum pmemstream_problem_kind { PMEMSTREAM_PROBLEM_HEADER_COPY, PMEMSTREAM_PROBLEM_SIZE,
+        PMEMSTREAM_PROBLEM_STREAM_SLOT, PMEMSTREAM_PROBLEM_ALLOCATOR, PMEMSTREAM_PROBLEM_EXTENT,
+        PMEMSTREAM_PROBLEM_REGION_HEADER, PMEMSTREAM_PROBLEM_REGION_LIMIT, PMEMSTREAM_PROBLEM_REGION_SLOT,
+        PMEMSTREAM_PROBLEM_ENTRY_HEADER, PMEMSTREAM_PROBLEM_ENTRY_DATA, PMEMSTREAM_PROBLEM_MISSING,
+        PMEMSTREAM_PROBLEM_ORDER, PMEMSTREAM_PROBLEM_EPOCH, PMEMSTREAM_PROBLEM_LOST, PMEMSTREAM_PROBLEM_OTHER, ... };
+    enum pmemstream_severity { PMEMSTREAM_HARMLESS, PMEMSTREAM_KNOWN, PMEMSTREAM_DAMAGE, ... };
+    enum pmemstream_event_kind { PMEMSTREAM_EVENT_PROBLEM, PMEMSTREAM_EVENT_PROGRESS, PMEMSTREAM_EVENT_CHANGE, ... };
+    #define PMEMSTREAM_CHECK_DEEP ...
+    #define PMEMSTREAM_DRY_RUN ...
+    struct pmemstream_problem { enum pmemstream_problem_kind kind; enum pmemstream_severity severity; uint32_t repairable;
+        uint64_t offset, bytes, region, timestamp; const char *cause, *consequence; ...; };
+    struct pmemstream_event { enum pmemstream_event_kind kind; uint64_t done, total; struct pmemstream_problem problem;
+        uint64_t offset, bytes; const void *before, *after; const char *text; ...; };
+    struct pmemstream_field { const char *structure; uint64_t offset, bytes; const char *name, *value; ...; };
+    struct pmemstream_extent { uint64_t offset, bytes, used; uint32_t is_region; ...; };
+    extern "Python" int report_event(const struct pmemstream_event *event, void *arg);
+    extern "Python" int report_field(const struct pmemstream_field *field, void *arg);
+    int inspect_check(const char *path, uint32_t flags,
+                      int (*callback)(const struct pmemstream_event *event, void *arg), void *arg);
+    int inspect_repair(const char *path, uint32_t flags,
+                       int (*callback)(const struct pmemstream_event *event, void *arg), void *arg);
+    int inspect_describe(const char *path, uint64_t offset,
+                         int (*callback)(const struct pmemstream_field *field, void *arg), void *arg);
+    int inspect_extents(struct stream *stream, struct pmemstream_extent *extents, size_t *count);
 """
 
 MODULES = {
-    "_pmemstream": (STREAM, ["guard.h", "stream.h"]),
+    "_pmemstream": (STREAM, ["guard.h", "inspect.h"]),
     "_pmemlog": (PMEMLOG, ["guard.h", "logpool.h"]),
 }
 

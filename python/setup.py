@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE))
 import build_ffi # noqa: E402
 
 SOURCES = {"_pmemlog": ["guard.c", "logpool.c"],
-           "_pmemstream": ["cursor.c", "group.c", "guard.c", "part.c", "persist.c", "stream.c"]}
+           "_pmemstream": ["cursor.c", "group.c", "guard.c", "inspect.c", "part.c", "persist.c", "stream.c"]}
 REPOSITORY = HERE.parent if (HERE.parent / "VERSION").exists() and (HERE.parent / "Makefile").exists() else None
 
 

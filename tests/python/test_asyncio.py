@@ -19,6 +19,11 @@ def stream(path):
         yield opened
 
 
+def run(coroutine):
+    # The interpreter's development mode makes loops trace every step, which takes longer than what is tested here.
+    return asyncio.run(coroutine, debug=False)
+
+
 def threads():
     return len(os.listdir("/proc/self/task"))
 
@@ -35,7 +40,7 @@ def test_many_outstanding_appends_share_one_sync(stream):
         assert stream.persisted >= 401
         assert (after.appended - before.appended, after.syncs - before.syncs) == (400, 1)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_one_after_the_other_each_is_durable_when_awaited(stream):
@@ -44,7 +49,7 @@ def test_one_after_the_other_each_is_durable_when_awaited(stream):
             entry = await stream.regions["words"].append_async(b"x")
             assert stream.persisted >= entry.timestamp == i
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_more_than_a_window_waits_for_room_and_starts_no_thread_each(stream):
@@ -59,7 +64,7 @@ def test_more_than_a_window_waits_for_room_and_starts_no_thread_each(stream):
         assert [entry.timestamp for entry in entries] == list(range(2, 5002)) and threads() == before
         assert stream.statistics().syncs - syncs < 100
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_loop_goes_on_while_a_sync_runs(stream):
@@ -71,7 +76,7 @@ def test_the_loop_goes_on_while_a_sync_runs(stream):
             await asyncio.sleep(0)
         assert ticks >= 2
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_failures_are_raised_where_it_is_awaited(stream):
@@ -87,7 +92,7 @@ def test_failures_are_raised_where_it_is_awaited(stream):
         with pytest.raises(pmemstream.InvalidError):
             await stream.wait_persisted_async(10**6)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_waiting_for_what_was_appended_otherwise(stream):
@@ -96,7 +101,7 @@ def test_waiting_for_what_was_appended_otherwise(stream):
         await stream.wait_persisted_async(entry.timestamp)
         await asyncio.gather(*[stream.wait_persisted_async(1) for _ in range(10)])
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_cancelling_gives_up_the_wait_and_not_the_room(stream):
@@ -110,7 +115,7 @@ def test_cancelling_gives_up_the_wait_and_not_the_room(stream):
             await asyncio.gather(*tasks, return_exceptions=True)
         assert bytes(await region.append_async(b"still")) == b"still"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_following_without_a_thread_each(stream):
@@ -133,7 +138,7 @@ def test_following_without_a_thread_each(stream):
         appender.join()
         assert threads() <= before
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_following_ends_in_time_or_when_cancelled_or_closed(path):
@@ -155,7 +160,7 @@ def test_following_ends_in_time_or_when_cancelled_or_closed(path):
         assert await waiting == [b"x"]
         assert stream.closed
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_closing_tells_those_who_wait(path):
@@ -174,8 +179,8 @@ def test_closing_tells_those_who_wait(path):
         with pmemstream.open(f"{path}{in_thread}") as stream:
             assert len(list(stream)) >= len(kept)
 
-    asyncio.run(main(False))
-    asyncio.run(main(True))
+    run(main(False))
+    run(main(True))
 
 
 def test_several_loops_use_one_stream(stream):
@@ -194,7 +199,7 @@ def test_several_loops_use_one_stream(stream):
             if count == 150:
                 return count
 
-    workers = [threading.Thread(target=lambda n=n: seen.append(asyncio.run(work(n)))) for n in range(3)]
+    workers = [threading.Thread(target=lambda n=n: seen.append(run(work(n)))) for n in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -209,7 +214,7 @@ def test_loop_after_loop_leaves_no_descriptor(stream):
             break
 
     for turn in range(30):
-        asyncio.run(main())
+        run(main())
         if turn == 5:
             before = len(os.listdir("/proc/self/fd"))
     assert len(os.listdir("/proc/self/fd")) <= before

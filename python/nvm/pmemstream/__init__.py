@@ -22,9 +22,12 @@ from nvm.pmemstream._errors import (AccessError, BatchTooLargeError, BusyError, 
                                     ExistsError, FailedError, FullError, InvalidError, LockedError, MissingError,
                                     NoMemoryError, ReadOnlyError, StaleError, StreamError, UnsupportedError, WaitTimeoutError,
                                     WriterGoneError)
+from nvm.pmemstream._inspect import (Change, Extent, Field, Problem, ProblemKind, Report, Severity, check, describe, repair)
 from nvm.pmemstream._stream import (Batch, Region, RegionInfo, Regions, Series, Statistics, Stream, create, open)
 
-__all__ = ["AccessError", "Batch", "BatchTooLargeError", "BusyError", "CancelledError", "DamagedError", "DeadlockError",
-           "Entries", "Entry", "ExistsError", "FailedError", "Follow", "FullError", "InvalidError", "LockedError",
-           "MissingError", "NoMemoryError", "ReadOnlyError", "Region", "RegionInfo", "Regions", "Series", "StaleError",
-           "Statistics", "Stream", "StreamError", "UnsupportedError", "WaitTimeoutError", "WriterGoneError", "create", "open"]
+__all__ = ["AccessError", "Batch", "BatchTooLargeError", "BusyError", "CancelledError", "Change", "DamagedError",
+           "DeadlockError", "Entries", "Entry", "ExistsError", "Extent", "FailedError", "Field", "Follow", "FullError",
+           "InvalidError", "LockedError", "MissingError", "NoMemoryError", "Problem", "ProblemKind", "ReadOnlyError",
+           "Region", "RegionInfo", "Regions", "Report", "Series", "Severity", "StaleError", "Statistics", "Stream",
+           "StreamError", "UnsupportedError", "WaitTimeoutError", "WriterGoneError", "check", "create", "describe",
+           "open", "repair"]

@@ -15,6 +15,7 @@ from nvm._view import Pin
 from nvm.pmemstream._async import Hub, append, running_loop
 from nvm.pmemstream._entry import NOWHERE, Entries, Entry, Follow, wait
 from nvm.pmemstream._errors import MissingError, StaleError, error_of, failure
+from nvm.pmemstream._inspect import Extent
 
 DEFAULT_WINDOW = 1024
 
@@ -517,6 +518,18 @@ class Stream:
         InvalidError (smaller than it is), FullError, ReadOnlyError, UnsupportedError, FailedError."""
         if lib.stream_resize(self._handle, size):
             raise failure(self.path)
+
+    def extents(self) -> List[Extent]:
+        """The stream's regions and what is free between them, in order of place."""
+        count, room = ffi.new("size_t *"), 64
+        while True:
+            raw = ffi.new("struct pmemstream_extent[]", room)
+            count[0] = room
+            if lib.inspect_extents(self._handle, raw, count):
+                raise failure(self.path)
+            if count[0] <= room:
+                return [Extent(raw[i].offset, raw[i].bytes, raw[i].used, bool(raw[i].is_region)) for i in range(count[0])]
+            room = count[0] + 64
 
     def statistics(self) -> Statistics:
         """Counts and sizes."""
