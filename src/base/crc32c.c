@@ -1,11 +1,41 @@
 /*
- * crc32c.c: CRC32C over any length by ISA-L.
+ * crc32c.c: CRC32C over any length by ISA-L, and over a header by the processor's instruction, where it has one: ISA-L
+ * is made for blocks and takes 13 ns for 36 bytes, the instruction 4.
  */
 #include "base/crc32c.h"
 
 #include <isa-l/crc.h>
+#include <stdbool.h>
+#include <string.h>
 
-enum { PIECE_BYTES = 1 << 30 };
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
+
+enum { PIECE_BYTES = 1 << 30, SHORT_BYTES = 64 };
+
+#if defined(__x86_64__)
+static bool has_instruction;
+
+__attribute__((constructor)) static void ask_processor(void)
+{
+	__builtin_cpu_init();
+	has_instruction = __builtin_cpu_supports("sse4.2");
+}
+
+__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t raw, const unsigned char *at, size_t bytes)
+{
+	uint64_t word, crc = raw;
+
+	for (; bytes >= sizeof(word); bytes -= sizeof(word), at += sizeof(word)) {
+		memcpy(&word, at, sizeof(word));
+		crc = _mm_crc32_u64(crc, word);
+	}
+	for (raw = (uint32_t)crc; bytes; bytes--)
+		raw = _mm_crc32_u8(raw, *at++);
+	return raw;
+}
+#endif
 
 uint32_t crc32c(uint32_t crc, const void *data, size_t bytes)
 {
@@ -13,6 +43,10 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t bytes)
 	unsigned char *at = (unsigned char *)(uintptr_t)data;
 	uint32_t raw = ~crc;
 
+#if defined(__x86_64__)
+	if (bytes <= SHORT_BYTES && has_instruction)
+		return ~by_instruction(raw, at, bytes);
+#endif
 	while (bytes > PIECE_BYTES) {
 		raw = crc32_iscsi(at, PIECE_BYTES, raw);
 		at += PIECE_BYTES;

@@ -17,6 +17,8 @@
 
 #include <errno.h>
 
+enum { READ_UNASKED_BYTES = 4096 };
+
 uint64_t append_thread_token(void)
 {
 	static _Atomic uint64_t tokens;
@@ -57,6 +59,9 @@ int append_admit(struct pmemstream *stream, struct region *region, uint64_t gene
 
 bool append_may_fit(struct pmemstream *stream, struct region *region, uint64_t size)
 {
+	/* A line that other appenders write is not asked for without need. */
+	if (size <= READ_UNASKED_BYTES)
+		return true;
 	uint64_t end_off = atomic_load_explicit(&region->end_off, memory_order_acquire);
 	uint64_t tail_off = atomic_load_explicit(&region->tail_off, memory_order_acquire);
 

@@ -21,8 +21,8 @@ static inline uint64_t append_space(struct pmemstream *stream, uint64_t size)
 	return size > FORMAT_ENTRY_SIZE_MAX ? UINT64_MAX : format_entry_space(size, stream->alignment);
 }
 
-/* Whether an entry of that size can still fit. What cannot is not to be read, since a size that is wrong may reach
- * behind the caller's memory: append_take refuses it. */
+/* Whether an entry of that size, if it is a large one, can still fit. What cannot is not to be read, since a size that
+ * is wrong may reach behind the caller's memory: append_take refuses it. */
 bool append_may_fit(struct pmemstream *stream, struct region *region, uint64_t size);
 
 /* Waits, without the order lock, for what append_admit named, until deadline_ns of CLOCK_MONOTONIC, which it sets when

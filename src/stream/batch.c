@@ -1,12 +1,12 @@
 /*
  * batch.c: several entries, in any regions, that become visible and durable all or none.
  *
- * Order      entries are gathered in memory -> order lock: room in every region and in the window, then one run of
- * consecutive timestamps -> headers, all but the last with MORE, and data to the medium -> one fence, or one sync.
- * Crash      recovery takes entries with MORE off the end of its run, so it never ends inside a batch. committed,
- * persisted, the P of a round and watermarks never rest inside one either. Cost       one fence however many entries
- * and regions. The order lock is held for the whole run of timestamps, some ten nanoseconds an entry, which the limit
- * of half a window bounds.
+ * Order  entries are gathered in memory -> order lock: room in every region and in the window, then one run of
+ *        consecutive timestamps -> headers, all but the last with MORE, and data to the medium -> one fence or sync.
+ * Crash  recovery takes entries with MORE off the end of its run, so it never ends inside a batch. committed,
+ *        persisted, the P of a round and watermarks never rest inside one either.
+ * Cost   one fence however many entries and regions. The order lock is held for the whole run of timestamps, some ten
+ *        nanoseconds an entry, which the limit of half a window bounds.
  */
 #include "stream/append.h"
 

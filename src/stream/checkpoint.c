@@ -2,10 +2,12 @@
  * checkpoint.c: rounds.
  *
  * On media  round k fixes P = persisted. Every region whose tail at P is not what its slot in use says gets {k, that
- * tail, P, epoch, time} in its other slot; fence; the stream gets {sequence, k, P, E, K} in its other slot; fence.
+ *           tail, P, epoch, time} in its other slot; fence; the stream gets {sequence, k, P, E, K} in its other slot;
+ *           fence.
  * Crash     slots of a round without its stream slot have a k that recovery ignores; the slots they replaced were not
- * needed by the last complete round. Cost      two fences or two syncs, a slot for each region that grew. The order
- * lock is held while the window is looked through.
+ *           needed by the last complete round.
+ * Cost      two fences or two syncs, a slot for each region that grew. The order lock is held while the window is
+ *           looked through.
  */
 #include "stream/checkpoint.h"
 

@@ -179,6 +179,23 @@ static void mark_durable(struct pmemstream *stream, uint64_t first, uint64_t las
 	}
 }
 
+/* Who has the older ones is about to be done, as a rule, and raises persisted up to here: only its line is looked at.
+ */
+static bool await_older(struct pmemstream *stream, uint64_t first, uint64_t last)
+{
+	for (unsigned turn = 0; turn < TURNS_AWAKE; turn++) {
+		uint64_t persisted = stream_persisted(stream);
+		if (persisted >= first - 1) {
+			raise_own(stream, last);
+			area_raise_persisted(stream, last);
+			progress_note(stream);
+			return true;
+		}
+		spinlock_backoff(turn);
+	}
+	return false;
+}
+
 int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
 {
 	struct window_scan scan;
@@ -203,5 +220,7 @@ int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
 	/* Older ones are in other hands: durable now, acknowledged when they are. */
 	mark_durable(stream, first, last);
 	progress_note(stream);
+	if (await_older(stream, first, last))
+		return 0;
 	return persist_until(stream, last, UINT64_MAX);
 }

@@ -27,11 +27,12 @@ struct region_chunk {
 struct region *region_new(struct pmemstream *stream)
 {
 	if (!stream->free_regions) {
-		struct region_chunk *chunk = calloc(1, sizeof(*chunk));
+		struct region_chunk *chunk = aligned_alloc(LINE_BYTES, sizeof(*chunk));
 		if (!chunk) {
 			error_set(ENOMEM, "no memory for %d more regions", CHUNK_REGIONS);
 			return NULL;
 		}
+		memset(chunk, 0, sizeof(*chunk));
 		chunk->next = stream->region_chunks;
 		stream->region_chunks = chunk;
 		for (int i = 0; i < CHUNK_REGIONS; i++) {

@@ -44,27 +44,32 @@ struct window_slot {
 };
 
 struct region {
-	_Atomic uint64_t generation; /* 0: free memory */
+	/* Read by every append, seldom written. */
+	_Alignas(LINE_BYTES) _Atomic uint64_t generation; /* 0: free memory */
 	_Atomic uint64_t off, end_off;
-	_Atomic uint64_t tail_off;     /* where the next entry begins */
-	_Atomic uint64_t verified_off; /* entries in front of it were checked by this process */
-	_Atomic uint64_t trusted_off;  /* entries from here on were written or recovered by this process */
-	_Atomic uint32_t seed;         /* format_entry_seed */
-	bool closed;                   /* is being freed: no appends */
-	bool reserved;                 /* somebody holds the tail */
-	bool grew;                     /* is in the list of regions that the next round looks at */
-	uint8_t slot;                  /* index of the slot that the last complete round needs */
-	uint64_t limit_off;            /* no entry begins at or behind it */
-	uint64_t last_timestamp;       /* highest one given out here by this process */
-	uint64_t holder;               /* token of the thread that reserved */
-	uint64_t reserved_bytes;
-	uint64_t slot_off;                     /* tail in that slot */
-	uint64_t round_off;                    /* tail that the running round writes */
-	_Atomic uint64_t covered, covered_off; /* entries in front of covered_off have timestamps up to covered */
-	struct region_index *index;            /* index.c; under the rare mutex */
-	struct region *next_grown, *next_reserved;
-	struct region *_Atomic next_allocated, *_Atomic previous_allocated; /* in order of generation */
+	_Atomic uint64_t trusted_off; /* entries from here on were written or recovered by this process */
 	struct pmemstream_region_runtime *_Atomic runtime;
+	struct region_index *index; /* index.c; under the rare mutex */
+	_Atomic uint32_t seed;      /* format_entry_seed */
+	uint8_t slot;               /* index of the slot that the last complete round needs */
+
+	/* Written by every append, under the order lock. */
+	_Alignas(LINE_BYTES) _Atomic uint64_t tail_off; /* where the next entry begins */
+	uint64_t limit_off;                             /* no entry begins at or behind it */
+	uint64_t last_timestamp;                        /* highest one given out here by this process */
+	uint64_t holder;                                /* token of the thread that reserved */
+	uint64_t reserved_bytes;
+	struct region *next_grown;
+	bool closed;   /* is being freed: no appends */
+	bool reserved; /* somebody holds the tail */
+	bool grew;     /* is in the list of regions that the next round looks at */
+
+	_Alignas(LINE_BYTES) _Atomic uint64_t verified_off; /* entries in front of it were checked by this process */
+	uint64_t slot_off;                                  /* tail in that slot */
+	uint64_t round_off;                                 /* tail that the running round writes */
+	_Atomic uint64_t covered, covered_off; /* entries in front of covered_off have timestamps up to covered */
+	struct region *next_reserved;
+	struct region *_Atomic next_allocated, *_Atomic previous_allocated; /* in order of generation */
 };
 
 struct pmemstream_region_runtime {
@@ -134,6 +139,7 @@ struct pmemstream {
 	/* What appenders share. */
 	_Alignas(LINE_BYTES) struct spinlock order;
 	_Atomic uint64_t next;   /* timestamp of the next entry */
+	uint64_t room_until;     /* timestamps up to here have slots of the window: a lower bound */
 	uint64_t appended_bytes; /* since the last round */
 	struct region *grown, *reservations;
 

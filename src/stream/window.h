@@ -35,9 +35,12 @@ static inline unsigned slot_state(uint64_t word)
 /* Under the order lock: so many timestamps from next on have slots. */
 static inline bool window_has_room(struct pmemstream *stream, uint64_t count)
 {
-	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
+	uint64_t last = atomic_load_explicit(&stream->next, memory_order_relaxed) + count - 1;
 
-	return next + count - 1 - stream_persisted(stream) <= stream->window;
+	/* persisted is written by every append: its line is not asked for while others wait for the lock. */
+	if (__builtin_expect(last > stream->room_until, 0))
+		stream->room_until = stream_persisted(stream) + stream->window;
+	return last <= stream->room_until;
 }
 
 /*
