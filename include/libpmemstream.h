@@ -218,8 +218,9 @@ uint64_t pmemstream_entry_timestamp(struct pmemstream *stream, struct pmemstream
 int pmemstream_entry_iterator_new(struct pmemstream_entry_iterator **iterator, struct pmemstream *stream,
 				  struct pmemstream_region region);
 /* 0: it is at an entry. -1: ENODATA behind the last one (valid again when more is committed) or before seek_first,
- * ESTALE: the region was freed, EBADMSG: the entry here is damaged, EINVAL: NULL. Cost: entries that this process did
- * not write are checksummed once. */
+ * ESTALE: the region was freed, EBADMSG: the entry here is damaged, EINVAL: NULL. In a read-only stream also what
+ * pmemstream_open says, and EBADMSG at the end where a live writer published entries that cannot be found, which may
+ * have stood here. Cost: entries that this process did not write are checksummed once. */
 int pmemstream_entry_iterator_is_valid(struct pmemstream_entry_iterator *iterator);
 /* To the next entry; from a damaged one to where the log can be trusted again. Otherwise without effect where the
  * iterator is invalid. */
@@ -233,7 +234,7 @@ void pmemstream_entry_iterator_delete(struct pmemstream_entry_iterator **iterato
 /* An iterator over the regions of a stream in order of allocation; the same rules: behind the last one it is invalid
  * and becomes valid when one more is allocated. */
 int pmemstream_region_iterator_new(struct pmemstream_region_iterator **iterator, struct pmemstream *stream);
-/* 0, or -1 with ENODATA, ESTALE, EINVAL. */
+/* 0, or -1 with ENODATA, ESTALE, EINVAL; in a read-only stream, at the end, also what pmemstream_open says. */
 int pmemstream_region_iterator_is_valid(struct pmemstream_region_iterator *iterator);
 void pmemstream_region_iterator_seek_first(struct pmemstream_region_iterator *iterator);
 /* To the region allocated next, also from one that was freed. */
@@ -372,8 +373,10 @@ int pmemstream_open(struct pmemstream **stream, const char *path, const struct p
  * Waits for entries with a timestamp above one, in this process or, in a read-only stream, in the one that writes. 0:
  * there are some (durable ones in a read-only stream without PMEMSTREAM_COMMITTED, else committed ones); or -1 with
  * ETIMEDOUT, ECANCELED (pmemstream_cancel_waits, or the stream is being deleted), EOWNERDEAD (read-only: no process has
- * the stream open for writing; a later call waits for the next one), and what pmemstream_open says. timeout_ns: 0 looks
- * once, UINT64_MAX waits for ever. Reading on from a stream without a live writer needs no call to this.
+ * the stream open for writing; a later call waits for the next one), and what pmemstream_open says, such as EBADMSG.
+ * timeout_ns: 0 looks once, UINT64_MAX waits for ever; a signal ends no wait. Wait for what is above the committed
+ * timestamp of before the last walk, not above the last entry that it met: not every timestamp has an entry to show.
+ * Reading on from a stream without a live writer needs no call to this.
  */
 int pmemstream_wait_newer(struct pmemstream *stream, uint64_t timestamp, uint64_t timeout_ns);
 

@@ -241,7 +241,7 @@ int allocator_free(struct pmemstream *stream, struct pmemstream_region region)
 	char name[96];
 
 	pthread_mutex_lock(&stream->admin);
-	struct region *found = region_find(stream, region, &generation);
+	struct region *found = region_find_known(stream, region, &generation);
 	int err = found && !stream_writable(stream) ? 0 : -1;
 	if (!err) {
 		/* A copy that is done but was not looked at since is no append inside. */

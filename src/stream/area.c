@@ -101,5 +101,8 @@ void area_sleep(struct pmemstream *stream, uint32_t expected, uint64_t limit_ns)
 	struct timespec interval = {.tv_sec = (time_t)(limit_ns / 1000000000),
 				    .tv_nsec = (long)(limit_ns % 1000000000)};
 
-	syscall(SYS_futex, word(stream, AREA_FUTEX_OFF), FUTEX_WAIT, htole32(expected), &interval, NULL, 0);
+	if (!syscall(SYS_futex, word(stream, AREA_FUTEX_OFF), FUTEX_WAIT, htole32(expected), &interval, NULL, 0) ||
+	    errno == EAGAIN || errno == ETIMEDOUT || errno == EINTR)
+		return;
+	nanosleep(&interval, NULL); /* who calls goes round and round */
 }

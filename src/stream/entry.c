@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/export.h"
+#include "stream/follow.h"
 
 #include <errno.h>
 #include <string.h>
@@ -81,7 +82,7 @@ enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, 
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	uint32_t seed = atomic_load_explicit(&region->seed, memory_order_acquire);
-	bool trusted = is_trusted(region, off) && !stream->damaged;
+	bool trusted = is_trusted(region, off) && !stream->damaged && !(stream->follower && follow_outdated(stream));
 	uint64_t room;
 
 	if (is_dropped(stream, region, off) || !copy_header(stream, region, off, header, &room))
@@ -111,24 +112,21 @@ uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t
 	return tail_off;
 }
 
-/* The entry that a caller names by its offset, which may be any number. data: its data are wanted too. */
-static bool look_up(struct pmemstream *stream, uint64_t off, bool data, struct format_entry *entry)
+/* 0 and the entry; or the errno that says why there is none at the offset now. */
+static int look_once(struct pmemstream *stream, uint64_t off, bool data, struct format_entry *entry)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	uint64_t extent_off, room;
-	struct region *region;
-
-	if (!stream) {
-		error_set(EINVAL, "no stream");
-		return false;
-	}
-	region = extents_find(&stream->extents, off, &extent_off);
+	struct region *region = extents_find(&stream->extents, off, &extent_off);
 	uint64_t generation = region ? atomic_load_explicit(&region->generation, memory_order_acquire) : 0;
-	if (!generation || off < extent_off + FORMAT_REGION_HEADER_BYTES || off % stream->alignment ||
-	    off >= atomic_load_explicit(&region->tail_off, memory_order_acquire)) {
-		error_set(EINVAL, "no entry begins at offset %zu", (size_t)off);
-		return false;
-	}
+
+	if (!generation || off < extent_off + FORMAT_REGION_HEADER_BYTES || off % stream->alignment)
+		return EINVAL;
+	/* Another process may have told of an entry that nobody here walked over yet. */
+	if (stream->follower && off >= atomic_load_explicit(&region->tail_off, memory_order_acquire))
+		follow_walk(stream, region);
+	if (off >= atomic_load_explicit(&region->tail_off, memory_order_acquire))
+		return EINVAL;
 	/* Any offset can be asked for, so only the checksum tells a header from data. */
 	uint32_t seed = format_entry_seed(stream->header.salt, generation);
 	bool valid = !is_dropped(stream, region, off) && copy_header(stream, region, off, header, &room) &&
@@ -137,11 +135,25 @@ static bool look_up(struct pmemstream *stream, uint64_t off, bool data, struct f
 	if (valid && data)
 		valid = !(entry->flags & FORMAT_FILLER) &&
 			((is_trusted(region, off) && !stream->damaged) || data_check(stream, off, entry));
-	if (!valid || atomic_load_explicit(&region->generation, memory_order_acquire) != generation) {
-		error_set(EINVAL, "no valid entry begins at offset %zu", (size_t)off);
+	return valid && atomic_load_explicit(&region->generation, memory_order_acquire) == generation ? 0 : EINVAL;
+}
+
+/* The entry that a caller names by its offset, which may be any number. data: its data are wanted too. */
+static bool look_up(struct pmemstream *stream, uint64_t off, bool data, struct format_entry *entry)
+{
+	if (!stream) {
+		error_set(EINVAL, "no stream");
 		return false;
 	}
-	return true;
+	int err = look_once(stream, off, data, entry);
+	/* A follower may not know of the region yet, or the writer may have freed it meanwhile. */
+	if (stream->follower && (err || follow_outdated(stream))) {
+		follow_look(stream);
+		err = look_once(stream, off, data, entry);
+	}
+	if (err)
+		error_set(err, "no valid entry begins at offset %zu", (size_t)off);
+	return !err;
 }
 
 EXPORT const void *pmemstream_entry_data(struct pmemstream *stream, struct pmemstream_entry entry)

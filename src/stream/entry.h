@@ -11,7 +11,8 @@ enum entry_verdict {
 	ENTRY_FILLER, /* in order, but no user entry */
 	ENTRY_LOST,   /* a stretch that a repair gave up; its header can be trusted */
 	ENTRY_TORN,   /* the data do not check; the header can be trusted */
-	ENTRY_BAD     /* nothing can be trusted */
+	ENTRY_BAD,    /* nothing can be trusted */
+	ENTRY_NONE    /* none, and the error is set already */
 };
 
 /* Reads the entry at an offset of the region that is known to be finished and in front of the tail. What this process

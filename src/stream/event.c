@@ -30,13 +30,25 @@ static void *help(void *argument)
 {
 	struct pmemstream *stream = argument;
 	struct event *event = stream->event;
+	uint64_t told = 0; /* of that the descriptor spoke, whoever else has seen more since */
+	uint64_t trouble = 0, deaths = 0;
 
 	while (!atomic_load(&event->ends)) {
 		uint64_t shown = window_committed(stream);
-		int err = follow_wait(stream, shown + 1, progress_now_ns() + HELPER_WAIT_NS);
-		if (err && errno != EOWNERDEAD)
-			continue; /* time over, cancelled, or a file that cannot be read now */
-		eventfd_write(stream->event_fd, 1);
+		if (shown < told)
+			told = shown; /* what was committed only went with its writer */
+		uint64_t deadline_ns = progress_now_ns() + HELPER_WAIT_NS;
+		int err = follow_wait(stream, told + 1, deadline_ns, &deaths), kept = errno;
+		if (err && (kept == ETIMEDOUT || kept == ECANCELED))
+			continue;
+		if (!err)
+			told = window_committed(stream);
+		uint64_t met = stream->trouble;
+		if (!err || kept == EOWNERDEAD || met != trouble)
+			eventfd_write(stream->event_fd, 1);
+		trouble = met;
+		if (err && kept != EOWNERDEAD)
+			follow_pause(stream); /* it goes on being so: once is enough */
 	}
 	return NULL;
 }

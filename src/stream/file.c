@@ -251,11 +251,12 @@ static void link_open(struct file *file)
 	open_files = file;
 }
 
-static int open_descriptors(struct file *file)
+static int open_descriptors(struct file *file, const struct file *other)
 {
 	struct stat status;
 
-	file->fd = open(file->path, (file->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+	file->fd = other ? open_again(other->fd, file->writable)
+			 : open(file->path, (file->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
 	if (file->fd < 0 || fstat(file->fd, &status))
 		return error_system("%s", file->path);
 	if (!S_ISREG(status.st_mode))
@@ -274,16 +275,26 @@ static int name(struct file *file, const char *path, bool writable)
 	return file->path ? 0 : error_set(ENOMEM, "no memory for the path %s", path);
 }
 
-int file_open(struct file *file, const char *path, bool writable)
+static int open_file(struct file *file, const char *path, bool writable, const struct file *other)
 {
 	if (name(file, path, writable))
 		return -1;
-	if (!open_descriptors(file))
+	if (!open_descriptors(file, other))
 		return 0;
 	int err = errno;
 	file_close(file);
 	errno = err;
 	return -1;
+}
+
+int file_open(struct file *file, const char *path, bool writable)
+{
+	return open_file(file, path, writable, NULL);
+}
+
+int file_open_same(struct file *file, const struct file *other)
+{
+	return open_file(file, other->path, true, other);
 }
 
 static int open_new(struct file *file, mode_t mode)

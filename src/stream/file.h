@@ -39,6 +39,8 @@ void file_remove(struct file *file);
 
 /* Opens a file. 0; or -1 with errno, EINVAL for what is no regular file. */
 int file_open(struct file *file, const char *path, bool writable);
+/* Opens a file for writing that is open already, whatever its path names by now. */
+int file_open_same(struct file *file, const struct file *other);
 /* Unmaps, unlocks, closes. */
 void file_close(struct file *file);
 

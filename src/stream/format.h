@@ -18,6 +18,7 @@ enum {
 
 	/* Places in the first page, section 1. */
 	FORMAT_HEADER_BYTES = 512,
+	FORMAT_SIZE_OFF = 48,
 	FORMAT_STREAM_SLOT_OFF = 512,
 	FORMAT_STREAM_SLOT_STRIDE = 512,
 	FORMAT_RECORD_OFF = 1536,

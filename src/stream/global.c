@@ -31,6 +31,9 @@ struct pmemstream_global_iterator {
 	uint64_t generation; /* of the newest region that is known */
 	struct region *newest;
 	uint64_t from; /* entries below are passed over */
+	uint64_t last; /* the last timestamp that was shown or passed; 0: none */
+	/* Of the stream's troubles: the one that it is invalid for, or 0; and the last one that next passed. */
+	uint64_t trouble, told;
 	bool sought;
 };
 
@@ -108,6 +111,7 @@ static int add_region(struct pmemstream_global_iterator *iterator, uint64_t off,
 	*member = (struct member){.generation = generation, .region = {.offset = off}};
 	if (pmemstream_entry_iterator_new(&member->iterator, iterator->stream, member->region))
 		return errno == EINVAL ? 0 : -1; /* freed meanwhile */
+	iterator_be_quiet(member->iterator);
 	if (iterator->from)
 		pmemstream_entry_iterator_seek(member->iterator, iterator->from);
 	else
@@ -136,8 +140,8 @@ static int refresh(struct pmemstream_global_iterator *iterator)
 {
 	struct pmemstream *stream = iterator->stream;
 
-	if (stream->follower)
-		follow_look(stream);
+	if (stream->follower && follow_look(stream) && errno != EBADMSG && errno != EAGAIN)
+		return -1;
 	uint64_t bound = window_committed(stream);
 	if (bound <= iterator->bound && iterator->count)
 		return 0;
@@ -165,31 +169,59 @@ static void remove_first(struct pmemstream_global_iterator *iterator)
 	sift_down(iterator, 0);
 }
 
+/* Whether a follower has to be told of what it cannot find, in front of an entry with that timestamp. */
+static bool is_troubled(struct pmemstream_global_iterator *iterator, uint64_t timestamp)
+{
+	uint64_t trouble = iterator->stream->trouble, missing = iterator->stream->missing;
+
+	iterator->trouble = trouble > iterator->told && missing < timestamp && (!missing || missing >= iterator->from)
+				    ? trouble
+				    : 0;
+	return iterator->trouble;
+}
+
+/* Takes the first one out, which has nothing to show now. */
+static void remove_silent(struct pmemstream_global_iterator *iterator, int err)
+{
+	size_t last = iterator->heap_count - 1;
+
+	remove_first(iterator);
+	if (err == ESTALE)
+		drop(iterator, last);
+}
+
 /* Brings the heap in order: 0 and the first one can be shown; or the errno that makes the iterator invalid. */
 static int settle(struct pmemstream_global_iterator *iterator)
 {
+	struct pmemstream *stream = iterator->stream;
+
 	if (!iterator->sought)
 		return ENODATA;
 	for (;;) {
 		while (iterator->heap_count) {
 			struct member *first = &iterator->members[0];
 			struct format_entry entry;
-			if (first->timestamp > iterator->bound && !first->err && !iterator->stream->damaged)
+			if (first->timestamp > iterator->bound && !first->err && !stream->damaged)
 				break;
 			/* It may have been freed since it was asked. */
 			int err = iterator_look(first->iterator, &entry);
-			if (err != ESTALE && err != ENODATA)
-				return err;
-			size_t last = iterator->heap_count - 1;
-			remove_first(iterator);
-			if (err == ESTALE)
-				drop(iterator, last);
+			if (err == ESTALE || err == ENODATA) {
+				remove_silent(iterator, err);
+				continue;
+			}
+			/* Timestamps were left out: freed with their region, or lost. */
+			if (stream->follower && first->timestamp > iterator->last + 1 &&
+			    follow_vouch(stream, first->timestamp - 1)) {
+				iterator->bound = 0; /* all are asked again */
+				break;
+			}
+			return is_troubled(iterator, first->timestamp) ? EBADMSG : err;
 		}
 		uint64_t bound = iterator->bound;
 		if (refresh(iterator))
 			return errno;
 		if (iterator->bound == bound)
-			return ENODATA;
+			return is_troubled(iterator, UINT64_MAX) ? EBADMSG : ENODATA;
 	}
 }
 
@@ -230,6 +262,8 @@ EXPORT void pmemstream_global_iterator_seek(struct pmemstream_global_iterator *i
 		return;
 	forget_members(iterator);
 	iterator->from = timestamp;
+	iterator->last = timestamp ? timestamp - 1 : 0;
+	iterator->told = 0;
 	iterator->sought = true;
 }
 
@@ -243,6 +277,8 @@ EXPORT int pmemstream_global_iterator_is_valid(struct pmemstream_global_iterator
 	if (!iterator)
 		return error_set(EINVAL, "no iterator");
 	int err = settle(iterator);
+	if (err == EBADMSG && iterator->trouble)
+		return follow_tell_trouble(iterator->stream);
 	if (err == EBADMSG)
 		return pmemstream_entry_iterator_is_valid(iterator->members[0].iterator);
 	if (err == ENODATA)
@@ -257,7 +293,13 @@ EXPORT void pmemstream_global_iterator_next(struct pmemstream_global_iterator *i
 	int err = settle(iterator);
 	if (err && err != EBADMSG)
 		return;
+	if (err && iterator->trouble) {
+		iterator->told = iterator->trouble;
+		return;
+	}
 	struct member *first = &iterator->members[0];
+	if (first->timestamp > iterator->last)
+		iterator->last = first->timestamp;
 	pmemstream_entry_iterator_next(first->iterator);
 	if (ask(first)) {
 		sift_down(iterator, 0);

@@ -23,6 +23,9 @@ struct pmemstream_entry_iterator {
 	uint64_t off;       /* of the current entry; 0: seek_first was not called */
 	uint64_t safe_off;  /* entries in front of it were committed when we looked */
 	uint64_t timestamp; /* of the last valid entry that was seen */
+	uint64_t told;      /* damage up to this serial number was reported, and passed by next */
+	uint64_t trouble;   /* the one that it is invalid for */
+	bool quiet;
 };
 
 struct pmemstream_region_iterator {
@@ -31,6 +34,7 @@ struct pmemstream_region_iterator {
 	uint64_t generation; /* 0: in front of the first */
 	uint64_t off;
 	bool at_end; /* behind that region there was none when we looked */
+	int err;     /* what a follower's last look failed with */
 };
 
 static bool is_alive(const struct region *region, uint64_t generation)
@@ -56,6 +60,37 @@ EXPORT int pmemstream_entry_iterator_new(struct pmemstream_entry_iterator **iter
 	return 0;
 }
 
+/* Whether there is something at the iterator's place: 0, or the errno that says why not. */
+static int look_further(struct pmemstream_entry_iterator *iterator, enum entry_verdict *verdict)
+{
+	struct pmemstream *stream = iterator->stream;
+
+	if (!stream->follower) {
+		iterator->safe_off = window_safe_off(stream, iterator->region);
+	} else if (follow_safe_off(stream, iterator->region, iterator->off,
+				   iterator->quiet ? UINT64_MAX : iterator->told, &iterator->safe_off)) {
+		int err = errno;
+		/* Freed meanwhile: nothing of this is about its region. */
+		if (!is_alive(iterator->region, iterator->generation))
+			return ESTALE;
+		iterator->trouble = stream->trouble;
+		*verdict = ENTRY_NONE;
+		return err;
+	}
+	if (!is_alive(iterator->region, iterator->generation))
+		return ESTALE;
+	return iterator->off < iterator->safe_off ? 0 : ENODATA;
+}
+
+/* Whether a writer freed something while a follower read; if so, looks again. */
+static bool changed(struct pmemstream *stream)
+{
+	if (!stream->follower || !follow_outdated(stream))
+		return false;
+	follow_look(stream);
+	return !follow_outdated(stream);
+}
+
 /* Passes over fillers to the next entry and says what it is: 0, or the errno that makes the iterator invalid there. */
 static int look(struct pmemstream_entry_iterator *iterator, enum entry_verdict *verdict, struct format_entry *entry)
 {
@@ -67,15 +102,15 @@ static int look(struct pmemstream_entry_iterator *iterator, enum entry_verdict *
 	if (!iterator->off)
 		return ENODATA;
 	for (;;) {
-		if (iterator->off >= iterator->safe_off)
-			iterator->safe_off = window_safe_off(stream, region);
-		if (!is_alive(region, iterator->generation))
-			return ESTALE;
-		if (iterator->off >= iterator->safe_off)
-			return ENODATA;
+		int err = iterator->off >= iterator->safe_off ? look_further(iterator, verdict) : 0;
+		if (err)
+			return err;
 		*verdict = entry_read(stream, region, iterator->off, entry);
+		bool again = changed(stream);
 		if (!is_alive(region, iterator->generation))
 			return ESTALE;
+		if (again)
+			continue;
 		if (*verdict == ENTRY_VALID)
 			return 0;
 		if (*verdict != ENTRY_FILLER)
@@ -88,6 +123,10 @@ static int say_why(struct pmemstream_entry_iterator *iterator, int err, enum ent
 {
 	char name[96];
 
+	if (verdict == ENTRY_NONE) {
+		errno = err;
+		return -1; /* the error is set */
+	}
 	switch (err) {
 	case 0:
 		return 0;
@@ -111,12 +150,20 @@ int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entr
 	return look(iterator, &verdict, entry);
 }
 
+void iterator_be_quiet(struct pmemstream_entry_iterator *iterator)
+{
+	iterator->quiet = true;
+}
+
 EXPORT void pmemstream_entry_iterator_seek(struct pmemstream_entry_iterator *iterator, uint64_t timestamp)
 {
 	if (!iterator)
 		return;
+	struct pmemstream *stream = iterator->stream;
 	pmemstream_entry_iterator_seek_first(iterator);
-	uint64_t safe_off = window_safe_off(iterator->stream, iterator->region);
+	if (stream->follower)
+		follow_walk(stream, iterator->region);
+	uint64_t safe_off = window_safe_off(stream, iterator->region);
 	if (!iterator->off || !is_alive(iterator->region, iterator->generation))
 		return;
 	iterator->off = index_seek(iterator->stream, iterator->region, iterator->generation, safe_off, timestamp);
@@ -129,7 +176,8 @@ EXPORT int pmemstream_entry_iterator_is_valid(struct pmemstream_entry_iterator *
 
 	if (!iterator)
 		return error_set(EINVAL, "no iterator");
-	return say_why(iterator, look(iterator, &verdict, &entry), verdict);
+	int err = look(iterator, &verdict, &entry);
+	return say_why(iterator, err, verdict);
 }
 
 EXPORT void pmemstream_entry_iterator_next(struct pmemstream_entry_iterator *iterator)
@@ -140,7 +188,10 @@ EXPORT void pmemstream_entry_iterator_next(struct pmemstream_entry_iterator *ite
 	if (!iterator)
 		return;
 	int err = look(iterator, &verdict, &entry);
-	if (err == EBADMSG && verdict == ENTRY_BAD) {
+	if (verdict == ENTRY_NONE) {
+		if (err == EBADMSG)
+			iterator->told = iterator->trouble;
+	} else if (err == EBADMSG && verdict == ENTRY_BAD) {
 		iterator->off = entry_search(iterator->stream, iterator->region, iterator->off, iterator->safe_off,
 					     iterator->timestamp);
 	} else if (!err || err == EBADMSG) {
@@ -157,7 +208,7 @@ EXPORT void pmemstream_entry_iterator_seek_first(struct pmemstream_entry_iterato
 	if (!is_alive(iterator->region, iterator->generation))
 		return;
 	iterator->off = off + FORMAT_REGION_HEADER_BYTES;
-	iterator->timestamp = 0;
+	iterator->timestamp = iterator->told = 0;
 }
 
 EXPORT struct pmemstream_entry pmemstream_entry_iterator_get(struct pmemstream_entry_iterator *iterator)
@@ -192,8 +243,8 @@ EXPORT int pmemstream_region_iterator_new(struct pmemstream_region_iterator **it
 static void go_behind(struct pmemstream_region_iterator *iterator, struct region *region, uint64_t generation)
 {
 	uint64_t next_generation, off;
-	if (iterator->stream->follower)
-		follow_look(iterator->stream);
+
+	iterator->err = iterator->stream->follower && follow_look(iterator->stream) ? errno : 0;
 	struct region *next =
 		extents_next_allocated(&iterator->stream->extents, region, generation, &next_generation, &off);
 
@@ -213,6 +264,10 @@ EXPORT int pmemstream_region_iterator_is_valid(struct pmemstream_region_iterator
 		return error_set(ENODATA, "seek_first was not called");
 	if (iterator->at_end)
 		go_behind(iterator, iterator->region, iterator->generation);
+	if (iterator->at_end && iterator->err && iterator->err != EAGAIN) {
+		errno = iterator->err;
+		return -1; /* the error is set */
+	}
 	if (iterator->at_end)
 		return error_set(ENODATA, "no further region");
 	if (!is_alive(iterator->region, iterator->generation))

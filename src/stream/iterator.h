@@ -9,6 +9,9 @@
 /* What the iterator is at: 0 and the entry, or the errno that makes it invalid there. */
 int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entry *entry);
 
+/* It says nothing of damage whose region is not known: the walk that it is part of does. */
+void iterator_be_quiet(struct pmemstream_entry_iterator *iterator);
+
 /* index.c: the first offset in front of safe_off where an entry with at least that timestamp begins, or safe_off. Only
  * headers are read; where one cannot be trusted the search goes on behind it. */
 uint64_t index_seek(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t safe_off,

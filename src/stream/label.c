@@ -31,8 +31,7 @@ EXPORT int pmemstream_region_find(struct pmemstream *stream, const char *label, 
 
 	if (!stream || !label || !label[0])
 		return error_set(EINVAL, "no %s", stream ? "label" : "stream");
-	if (stream->follower)
-		follow_look(stream);
+	int err = stream->follower ? follow_look(stream) : 0;
 	while ((at = extents_next_allocated(&stream->extents, at, generation, &generation, &off))) {
 		const char *other = stream_at(stream, off + FORMAT_REGION_LABEL_OFF);
 		bool same = !strncmp(label, other, FORMAT_LABEL_BYTES);
@@ -42,21 +41,22 @@ EXPORT int pmemstream_region_find(struct pmemstream *stream, const char *label, 
 			region->offset = off;
 		return 0;
 	}
+	if (err && errno != EAGAIN)
+		return -1;
 	return error_set(ENOENT, "no region is labelled \"%.63s\"", label);
 }
 
-EXPORT int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstream_region region,
-				      struct pmemstream_region_info *info)
+static int get_info(struct pmemstream *stream, struct pmemstream_region region, struct pmemstream_region_info *info)
 {
 	struct format_region fields;
 	struct format_region_slot slot;
 	uint64_t generation;
 
-	if (!stream || !info)
-		return error_set(EINVAL, "no %s", stream ? "place for the information" : "stream");
 	struct region *found = region_find(stream, region, &generation);
 	if (!found)
 		return -1;
+	if (stream->follower)
+		follow_walk(stream, found);
 	uint64_t salt = stream->header.salt;
 	struct format_region_slot last = {0};
 	bool valid = format_region_decode(stream_at(stream, region.offset), salt, region.offset, &fields) &&
@@ -84,5 +84,22 @@ EXPORT int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstre
 		.checkpoint_epoch = last.epoch,
 	};
 	memcpy(info->label, fields.label, sizeof(info->label));
+	return 0;
+}
+
+EXPORT int pmemstream_region_get_info(struct pmemstream *stream, struct pmemstream_region region,
+				      struct pmemstream_region_info *info)
+{
+	struct pmemstream_region_info found;
+
+	if (!stream || !info)
+		return error_set(EINVAL, "no %s", stream ? "place for the information" : "stream");
+	int err = get_info(stream, region, &found);
+	/* The writer may have freed it while we read. */
+	if (stream->follower && follow_outdated(stream))
+		err = get_info(stream, region, &found);
+	if (err)
+		return -1;
+	*info = found;
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "stream/checkpoint.h"
 #include "stream/create.h"
 #include "stream/event.h"
+#include "stream/follow.h"
 #include "stream/mover.h"
 #include "stream/path.h"
 #include "stream/persist.h"
@@ -172,9 +173,10 @@ static int recover(struct pmemstream *stream, const struct stream_options *optio
 	memcpy(recovery.copy_valid, copy_valid, sizeof(copy_valid));
 	if (!err) {
 		err = recover_scan(&recovery);
-		if (err && errno == EBADMSG && !stream->writable && !options->live && !options->strict) {
-			err = recover_everything(&recovery);
-			stream->damaged = true;
+		if (err && errno == EBADMSG && !stream->writable && !options->strict &&
+		    (!options->live || options->around_damage)) {
+			err = options->live ? recover_published(&recovery) : recover_everything(&recovery);
+			stream->damaged = !options->live;
 		}
 	}
 	if (!err && stream->writable)
@@ -320,6 +322,8 @@ EXPORT void pmemstream_delete(struct pmemstream **stream)
 	atomic_store(&(*stream)->closing, true);
 	while (atomic_load(&(*stream)->progress.waiters) || atomic_load(&(*stream)->progress.inside)) {
 		progress_wake(*stream);
+		if ((*stream)->follower)
+			follow_wake(*stream);
 		spinlock_backoff(turn++);
 	}
 	bool settled = !settle(*stream);

@@ -61,6 +61,9 @@ int recover_scan(struct recovery *recovery);
 /* For a read-only look at a damaged stream: every region ends behind the last valid entry that can be found, or a
  * little further where something that is missing may have followed. 0, or -1 with ENOMEM. */
 int recover_everything(struct recovery *recovery);
+/* The same beside a live writer, for what it published. Where timestamps are missing and no damaged stretch of a region
+ * explains it, stream->missing is the lowest of them, and the error's text says so. 0, or -1 with ENOMEM. */
+int recover_published(struct recovery *recovery);
 
 /* recover_write.c: makes durable what was kept, applies the record, raises the epoch. 0, or -1 with EIO, EOVERFLOW. */
 int recover_write(struct recovery *recovery);

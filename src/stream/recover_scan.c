@@ -241,7 +241,7 @@ static int check_run(struct recovery *recovery)
 	if (recovery->live)
 		return recovery->kept >= recovery->live_limit
 			       ? 0
-			       : missing(recovery, "the writer published all up to", recovery->live_limit);
+			       : missing(recovery, "the writer published timestamp", recovery->kept + 1);
 
 	if (recovery->highest_epoch > slot->epoch)
 		return recover_damage(
@@ -268,6 +268,8 @@ static void set_tails(struct recovery *recovery)
 		uint64_t end_off = entry->off + ((entry->bytes + alignment - 1) & ~(alignment - 1));
 		if (end_off > region->tail_off)
 			region->tail_off = end_off;
+		if (recovery->live)
+			region->last_timestamp = entry->timestamp;
 	}
 }
 
@@ -378,5 +380,83 @@ int recover_everything(struct recovery *recovery)
 		    region->end_off - region->tail_off >= format_entry_space(0, stream->alignment))
 			region->tail_off += stream->alignment;
 	}
+	return 0;
+}
+
+/* All behind the slots that the writer published, with data that check or not. */
+static int gather_published(struct recovery *recovery)
+{
+	uint64_t alignment = recovery->stream->alignment;
+
+	recovery->candidate_count = 0;
+	for (size_t i = 0; i < recovery->region_count; i++) {
+		struct reader reader = reader_of(recovery, i);
+		uint64_t off = reader.region->off + recovery->regions[i].slot.tail_off;
+		struct format_entry entry;
+		while (off < reader.end_off) {
+			if (!read_header(&reader, off, &entry)) {
+				if (off >= reader.region->limit_off)
+					break;
+				off += alignment;
+				continue;
+			}
+			if (entry.timestamp > recovery->slot.persisted && entry.timestamp <= recovery->live_limit &&
+			    entry.epoch <= recovery->slot.epoch && add_candidate(recovery, i, off, &entry))
+				return -1;
+			off += format_entry_space(entry.size, alignment);
+		}
+	}
+	return 0;
+}
+
+/* The lowest timestamp that is missing from the run, or 0. */
+static uint64_t lowest_missing(const struct recovery *recovery)
+{
+	uint64_t expected = recovery->slot.persisted + 1;
+
+	for (size_t i = 0; i < recovery->run_count && recovery->candidates[i].timestamp == expected; i++)
+		expected++;
+	return expected <= recovery->live_limit ? expected : 0;
+}
+
+/* Sets the tails, and says whether some region has a stretch without entries where all that is missing may have been:
+ * who reads that region is told there. */
+static bool set_published_tails(struct recovery *recovery, uint64_t lowest, uint64_t highest)
+{
+	uint64_t alignment = recovery->stream->alignment;
+	bool explained = false;
+
+	for (size_t i = 0; i < recovery->run_count; i++) {
+		const struct candidate *entry = &recovery->candidates[i];
+		struct region *region = recovery->regions[entry->region].region;
+		if (entry->off > region->tail_off && region->last_timestamp < lowest && entry->timestamp > highest)
+			explained = true;
+		uint64_t end_off = entry->off + ((entry->bytes + alignment - 1) & ~(alignment - 1));
+		if (end_off > region->tail_off)
+			region->tail_off = end_off;
+		region->last_timestamp = entry->timestamp;
+	}
+	return explained;
+}
+
+int recover_published(struct recovery *recovery)
+{
+	struct pmemstream *stream = recovery->stream;
+
+	if (gather_published(recovery))
+		return -1;
+	uint64_t highest = choose_with_gaps(recovery);
+	if (recovery->kept < recovery->live_limit)
+		highest = recovery->live_limit;
+	uint64_t lowest = lowest_missing(recovery);
+	bool explained = set_published_tails(recovery, lowest, highest);
+	for (size_t i = 0; i < recovery->region_count; i++)
+		recovery->regions[i].region->trusted_off = UINT64_MAX;
+	if (lowest && !explained) {
+		stream->missing = lowest;
+		recovery->kept = lowest - 1;
+		missing(recovery, "the writer published timestamp", lowest);
+	}
+	recovery->kept = recovery->live_limit;
 	return 0;
 }

@@ -85,11 +85,9 @@ const char *region_name(struct pmemstream *stream, const struct region *region, 
 	return buffer;
 }
 
-struct region *region_find(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation)
+struct region *region_find_known(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation)
 {
 	uint64_t off;
-	if (stream->follower)
-		follow_look(stream);
 	struct region *found = extents_find(&stream->extents, region.offset, &off);
 
 	if (found && off == region.offset) {
@@ -100,6 +98,19 @@ struct region *region_find(struct pmemstream *stream, struct pmemstream_region r
 	}
 	error_set(EINVAL, "no region begins at offset %zu", (size_t)region.offset);
 	return NULL;
+}
+
+struct region *region_find(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation)
+{
+	int err = stream->follower ? follow_look(stream) : 0, kept = errno;
+	char text[256];
+
+	if (err)
+		snprintf(text, sizeof(text), "%s", error_message());
+	struct region *found = region_find_known(stream, region, generation);
+	if (!found && err)
+		error_set(kept, "%s", text);
+	return found;
 }
 
 struct region *region_resolve(struct pmemstream *stream, struct pmemstream_region region,
@@ -170,6 +181,8 @@ EXPORT size_t pmemstream_region_usable_size(struct pmemstream *stream, struct pm
 	found = region_find(stream, region, &generation);
 	if (!found)
 		return 0;
+	if (stream->follower)
+		follow_walk(stream, found);
 	return (size_t)(atomic_load_explicit(&found->end_off, memory_order_acquire) -
 			atomic_load_explicit(&found->tail_off, memory_order_acquire));
 }
@@ -181,8 +194,10 @@ EXPORT int pmemstream_region_runtime_initialize(struct pmemstream *stream, struc
 
 	if (!stream || !runtime)
 		return error_set(EINVAL, "no %s", stream ? "place for the runtime" : "stream");
+	if (stream->follower)
+		follow_look(stream);
 	pthread_mutex_lock(&stream->admin);
-	struct region *found = region_find(stream, region, &generation);
+	struct region *found = region_find_known(stream, region, &generation);
 	struct pmemstream_region_runtime *made = found ? atomic_load(&found->runtime) : NULL;
 	if (found && !made) {
 		made = malloc(sizeof(*made));

@@ -17,7 +17,7 @@ EXPORT int pmemstream_get_statistics(struct pmemstream *stream, struct pmemstrea
 	if (!stream || !statistics)
 		return error_set(EINVAL, "no %s", stream ? "place for the statistics" : "stream");
 	if (stream->follower)
-		follow_look(stream);
+		follow_walk_all(stream);
 	struct medium_counts counts = medium_counts(&stream->medium);
 	found.committed = window_committed(stream);
 	found.persisted = stream_persisted(stream);

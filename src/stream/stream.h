@@ -115,6 +115,7 @@ struct stream_options {
 	bool strict;             /* a damaged stream is refused, also read-only */
 	bool live;               /* read-only, beside a writer that has published live_limit */
 	uint64_t live_limit;
+	bool around_damage; /* beside a writer: entries that it published and that are not there are no error */
 };
 
 struct pmemstream {
@@ -123,11 +124,9 @@ struct pmemstream {
 	struct format_header header;
 	unsigned char *base; /* of the mapping */
 	uint64_t arena_off, alignment, window, round_bytes, reservation_ns;
-	uint64_t opened_at; /* the last timestamp that was there at opening */
-	uint32_t epoch;
+	uint64_t opened_at;   /* the last timestamp that was there at opening */
 	bool lines;           /* durable by flush and fence, not by sync */
 	bool writable;        /* else every change is EROFS */
-	bool damaged;         /* read-only look at a damaged stream */
 	bool published;       /* tells other processes how far it is (area.h) */
 	struct file *file;    /* where the stream was opened by path */
 	_Atomic int event_fd; /* event.c; -1: none */
@@ -135,6 +134,12 @@ struct pmemstream {
 	struct follower *follower; /* reads a stream that another process may write (follow.c) */
 	struct window_slot *slots;
 	struct operation *_Atomic operations; /* one for each slot, made at the first use of a data mover */
+
+	/* Constant after opening but in a follower, whose looks change them under the admin mutex. */
+	_Atomic uint32_t epoch;
+	_Atomic bool damaged;     /* read-only look at a damaged stream */
+	_Atomic uint64_t missing; /* the lowest timestamp that a writer published and that is nowhere; 0: none */
+	_Atomic uint64_t trouble; /* serial number of the damage that a follower stands before; 0: none */
 
 	/* What appenders share. */
 	_Alignas(LINE_BYTES) struct spinlock order;
@@ -190,8 +195,10 @@ uint64_t stream_time_ns(void);
 /* region.c */
 struct region *region_new(struct pmemstream *stream); /* NULL with ENOMEM; generation 0 */
 void region_release(struct pmemstream *stream, struct region *region);
-/* The region that begins at an offset, or NULL with EINVAL. */
+/* The region that begins at an offset, or NULL with EINVAL. In a follower the writer is looked at first: not under the
+ * admin mutex, unlike the second one, and the errors of follow_look. */
 struct region *region_find(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation);
+struct region *region_find_known(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation);
 /* The same through a runtime where there is one: EINVAL for another region's, ESTALE for a freed one's. */
 struct region *region_resolve(struct pmemstream *stream, struct pmemstream_region region,
 			      struct pmemstream_region_runtime *runtime, uint64_t *generation);

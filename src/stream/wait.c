@@ -114,10 +114,9 @@ EXPORT int pmemstream_wait_newer(struct pmemstream *stream, uint64_t timestamp, 
 	if (timestamp == UINT64_MAX)
 		return error_set(EINVAL, "no timestamp is above %zu", (size_t)timestamp);
 	uint64_t deadline_ns = deadline_of(timeout_ns);
-	if (stream->follower)
-		return follow_wait(stream, timestamp + 1, deadline_ns);
 	progress_enter(stream);
-	int err = wait_here(stream, timestamp + 1, deadline_ns);
+	int err = stream->follower ? follow_wait(stream, timestamp + 1, deadline_ns, NULL)
+				   : wait_here(stream, timestamp + 1, deadline_ns);
 	progress_leave(stream);
 	return err;
 }

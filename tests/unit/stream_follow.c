@@ -4,7 +4,7 @@
  * A child process is told what to do by one letter through a pipe and answers by one letter: nothing here waits for
  * luck.
  */
-#include <libpmemstream.h>
+#include "stream_child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,138 +23,7 @@
 
 #include <cmocka.h>
 
-enum { STREAM_BYTES = 4 << 20, REGION_BYTES = 1 << 20 };
-#define LONG_NS UINT64_C(20000000000)
-
 static const char *const granularities[] = {"CACHE_LINE", "PAGE"};
-
-struct child {
-	pid_t process;
-	int orders, answers;
-};
-
-static char path[64];
-
-static void new_path(void)
-{
-	static int number;
-
-	snprintf(path, sizeof(path), "follow.%d.%d.stream", (int)getpid(), number++);
-	unlink(path);
-}
-
-static const struct pmemstream_config sized = {.size = STREAM_BYTES};
-static const struct pmemstream_config reading = {.flags = PMEMSTREAM_READ_ONLY};
-
-/* The child's side: a writer that obeys letters. */
-static void obey(int orders, int answers)
-{
-	struct pmemstream *stream = NULL;
-	struct pmemstream_region region;
-	char order, answer;
-	int number = 0;
-
-	while (read(orders, &order, 1) == 1) {
-		int err = 0;
-		switch (order) {
-		case 'c':
-			err = pmemstream_create(&stream, path, &sized) ||
-			      pmemstream_region_allocate_labeled(stream, REGION_BYTES, "first", &region);
-			break;
-		case 'o':
-			err = pmemstream_open(&stream, path, NULL) || pmemstream_region_find(stream, "first", &region);
-			break;
-		case 'a': /* append the next number */
-			number++;
-			err = pmemstream_append(stream, region, NULL, &number, sizeof(number), NULL);
-			break;
-		case 'r': /* a second region, with an entry */
-			err = pmemstream_region_allocate_labeled(stream, REGION_BYTES, "second", &region) ||
-			      pmemstream_append(stream, region, NULL, "new", 3, NULL);
-			break;
-		case 'f':
-			err = pmemstream_region_free(stream, region) ||
-			      pmemstream_region_find(stream, "first", &region);
-			break;
-		case 'd':
-			pmemstream_delete(&stream);
-			break;
-		default:
-			_exit(2);
-		}
-		answer = err ? 'n' : 'y';
-		if (err)
-			fprintf(stderr, "child at '%c': %s\n", order, pmemstream_errormsg());
-		if (write(answers, &answer, 1) != 1)
-			break;
-	}
-	_exit(0);
-}
-
-static void start(struct child *child)
-{
-	int orders[2], answers[2];
-
-	assert_int_equal(pipe(orders), 0);
-	assert_int_equal(pipe(answers), 0);
-	child->process = fork();
-	assert_true(child->process >= 0);
-	if (!child->process) {
-		close(orders[1]);
-		close(answers[0]);
-		obey(orders[0], answers[1]);
-	}
-	close(orders[0]);
-	close(answers[1]);
-	child->orders = orders[1];
-	child->answers = answers[0];
-}
-
-static void tell_only(struct child *child, char order)
-{
-	assert_int_equal(write(child->orders, &order, 1), 1);
-}
-
-static void hear(struct child *child)
-{
-	char answer;
-
-	assert_int_equal(read(child->answers, &answer, 1), 1);
-	assert_int_equal(answer, 'y');
-}
-
-static void tell(struct child *child, const char *orders)
-{
-	for (; *orders; orders++) {
-		tell_only(child, *orders);
-		hear(child);
-	}
-}
-
-static void stop(struct child *child, int signal)
-{
-	if (signal)
-		kill(child->process, signal);
-	close(child->orders);
-	close(child->answers);
-	assert_int_equal(waitpid(child->process, NULL, 0), child->process);
-}
-
-static uint64_t count(struct pmemstream *stream, const char *label)
-{
-	struct pmemstream_entry_iterator *iterator;
-	struct pmemstream_region region;
-	uint64_t entries = 0;
-
-	assert_int_equal(pmemstream_region_find(stream, label, &region), 0);
-	assert_int_equal(pmemstream_entry_iterator_new(&iterator, stream, region), 0);
-	pmemstream_entry_iterator_seek_first(iterator);
-	for (; !pmemstream_entry_iterator_is_valid(iterator); pmemstream_entry_iterator_next(iterator))
-		entries++;
-	assert_int_equal(errno, ENODATA);
-	pmemstream_entry_iterator_delete(&iterator);
-	return entries;
-}
 
 static void a_created_file_is_whole_and_refused_a_second_time(void **state)
 {
