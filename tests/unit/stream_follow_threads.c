@@ -251,7 +251,7 @@ static void a_cancel_ends_all_waits_of_a_follower(void **state)
 	start(&writer);
 	tell(&writer, "ca");
 	for (int i = 0; i < 3; i++) {
-		waiters[i] = (struct waiter){NULL};
+		waiters[i] = (struct waiter){.stream = NULL};
 		if (!i)
 			assert_int_equal(pmemstream_open(&waiters[0].stream, path, &reading), 0);
 		waiters[i].stream = waiters[0].stream;
@@ -275,7 +275,7 @@ static void deleting_a_follower_ends_its_waits_first(void **state)
 {
 	(void)state;
 	for (int round = 0; round < 5; round++) {
-		struct waiter waiters[2] = {{NULL}, {NULL}};
+		struct waiter waiters[2] = {{.stream = NULL}, {.stream = NULL}};
 		struct pmemstream *stream;
 		pthread_t threads[2];
 		struct child writer;
