@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHECK = ROOT / "build" / "check"
 VERSION = (ROOT / "VERSION").read_text().strip()
 RUN_SECONDS = 120
+PYTHON = "/usr/bin/python3"
 
 
 def run(command, folder=ROOT, **environment):
@@ -74,6 +75,21 @@ def check_example(source, environment):
     return ""
 
 
+def check_script(source, package):
+    """Runs a Python example by the commands in its docstring, with the installed package."""
+    commands = re.findall(r"^Run: +python3 (.+)$", source.read_text(), re.MULTILINE)
+    if not commands:
+        return "its docstring needs one or more lines 'Run: python3 ...'"
+    folder = CHECK / "examples" / source.name
+    folder.mkdir(parents=True)
+    shutil.copy(source, folder)
+    for command in commands:
+        problem = run(f"{PYTHON} {command}", folder, PYTHONPATH=str(package), LD_LIBRARY_PATH="")
+        if problem:
+            return problem
+    return ""
+
+
 def check_debian_layout():
     """PREFIX=/usr is Debian's layout: libraries in the folder of the architecture."""
     root = CHECK / "usr"
@@ -116,19 +132,22 @@ def check_pmemlog():
                  make("uninstall", root, prefix, f"PMEMLOG={setting}") or files_below(root))
 
 
-PYTHON = "/usr/bin/python3"
 PYTHON_USE = """
 import pathlib, re, sys
-from nvm import pmemlog
+from nvm import pmemlog, pmemstream
 path = pathlib.Path(sys.argv[1])
 path.unlink(missing_ok=True)
 with pmemlog.create(path) as pool:
     pool.append(b"kept")
 with pmemlog.open(path) as pool:
     assert b"".join(pool) == b"kept"
+path.unlink()
+with pmemstream.create(path, 1 << 20) as stream:
+    stream.regions.create("words", 4096).append(b"kept")
+    assert [bytes(entry) for entry in stream] == [b"kept"]
 loaded = {m.group() for m in re.finditer(r"/.*/lib(pmemlog|pmemstream|miniasync)[.]so.*", pathlib.Path("/proc/self/maps").read_text())}
 assert pmemlog.__file__.startswith(sys.argv[2]), pmemlog.__file__
-assert loaded and all(name.startswith(sys.argv[3]) for name in loaded), loaded
+assert len(loaded) == 3 and all(name.startswith(sys.argv[3]) for name in loaded), loaded
 """
 
 
@@ -203,6 +222,8 @@ def main():
     package = next(prefix.glob("lib/python3.*/dist-packages"), prefix / "missing")
     tap.case("the Python package is in dist-packages of /usr/local and loads our libraries beside Debian's",
              check_python(package, prefix / "lib", PYTHONPATH=str(package)))
+    for source in sorted((ROOT / "examples").glob("*.py")):
+        tap.case(f"example {source.name} runs on the installed package", check_script(source, package))
     tap.case("CMake's find_package finds libminiasync", check_cmake_package(prefix))
     for source in sorted((ROOT / "examples").glob("*.c")):
         tap.case(f"example {source.stem} builds and runs on the installed libraries", check_example(source, environment))
