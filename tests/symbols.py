@@ -6,7 +6,7 @@ programs that are linked already; '#' begins a comment:
     soname libX.so.0
     x_open@@LIBX_1.0
 
-What is exported must be exactly that: nothing missing, nothing more, no node without symbols. A library without a list
+What is exported must be exactly that: nothing missing, nothing more, no node without symbols. A program that runs already can load it. A library without a list
 fails, and so does a list without a library. The last cases build a tiny library and expect to find each planted fault.
 """
 
@@ -67,6 +67,13 @@ def compare(text, library):
     return problems
 
 
+def loads_late(library):
+    """Whether a running program can load a library, as Python does: the room for initial-exec thread-local variables is a
+    few hundred bytes for all of its libraries together, and the variables of one library move in as a whole."""
+    return ["it has thread-local variables of the initial-exec model (STATIC_TLS)"] \
+        if "STATIC_TLS" in output("readelf", "--dynamic", "--wide", library) else []
+
+
 def examine(lists, build):
     """(name, problems) for each library that is built or promised."""
     promised = {path.stem: path for path in lists.glob("*.symbols")}
@@ -77,7 +84,7 @@ def examine(lists, build):
         elif name not in promised:
             yield name, [f"{libraries[name]} is held to nothing: write tests/abi/{name}.symbols"]
         else:
-            yield name, compare(promised[name].read_text(), libraries[name])
+            yield name, compare(promised[name].read_text(), libraries[name]) + loads_late(libraries[name])
 
 
 SOUND = "# a comment\nsoname libtoy.so.0\ntoy_open@@LIBTOY_1.0\ntoy_shut@@LIBTOY_1.1\n"
@@ -89,6 +96,11 @@ PLANTED = [
     ("another soname is found", SOUND.replace(".so.0", ".so.1"), "soname is libtoy.so.0"),
     ("a line that cannot be read is found", SOUND + "toy_open\n", "neither"),
 ]
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
 
 
 def self_test():
@@ -105,6 +117,9 @@ def self_test():
         for claim, text, expected in PLANTED:
             found = compare(text, library)
             tap.case(claim, "" if any(expected in line for line in found) else f"expected '{expected}', found {found}")
+        output("gcc", "-shared", "-fPIC", "-ftls-model=initial-exec", "-o", library, "-x", "c", write(folder / "late.c",
+               "_Thread_local int toy; int *toy_open(void);int *toy_open(void){return &toy;}"))
+        tap.case("a library that cannot be loaded late is found", "" if loads_late(library) else "not found")
         (folder / "libgone.symbols").write_text("soname libgone.so.0\n")
         found = dict(examine(folder, folder))
         tap.case("a library without a list is found", "" if found["libtoy"] else "not found")

@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-_Thread_local __attribute__((tls_model("initial-exec"))) unsigned thread_slot_cached;
+_Thread_local unsigned thread_slot_cached;
 
 static _Atomic uint64_t taken[2];
 static pthread_key_t exit_key;

@@ -9,9 +9,8 @@
 
 enum { THREAD_SLOT_SHARED = 127, THREAD_SLOT_COUNT = 128 };
 
-/* number + 1; 0 before the first call. Few bytes: a library that is loaded late gets them without a call at each use.
- */
-extern _Thread_local unsigned thread_slot_cached __attribute__((tls_model("initial-exec")));
+/* number + 1; 0 before the first call. */
+extern _Thread_local unsigned thread_slot_cached;
 unsigned thread_slot_take(void);
 
 static inline unsigned thread_slot(void)
