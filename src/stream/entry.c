@@ -2,9 +2,10 @@
  * entry.c: what is at an offset, and whether it can be believed.
  *
  * Trust    each region has two marks: entries in front of verified_off were checked by some reader of this process,
- * entries from trusted_off on were written by this process or checked by recovery. What lies between is checked when it
- * is read. Content  of a file can change under a map; sizes are therefore compared with the region's end at each read,
- * whatever the marks say.
+ *          entries from trusted_off on were written by this process or checked by recovery. What lies between is
+ *          checked when it is read.
+ * Content  of a file can change under a map; sizes are therefore compared with the region's end at each read, whatever
+ *          the marks say.
  */
 #include "stream/entry.h"
 
@@ -38,6 +39,8 @@ static void verified(struct region *region, uint64_t off, uint64_t end_off)
 {
 	uint64_t mark = off;
 
+	if (atomic_load_explicit(&region->verified_off, memory_order_relaxed) != off)
+		return;
 	atomic_compare_exchange_strong_explicit(&region->verified_off, &mark, end_off, memory_order_acq_rel,
 						memory_order_relaxed);
 }
@@ -47,24 +50,24 @@ static void verified(struct region *region, uint64_t off, uint64_t end_off)
  * another region's by now, whose owner writes it meanwhile: what is checked is the copy, and whoever compares the
  * generation afterwards knows whether it counts. ThreadSanitizer cannot know, so it does not look.
  */
-__attribute__((no_sanitize("thread"))) static bool copy_header(struct pmemstream *stream, struct region *region,
-							       uint64_t off, unsigned char *header, uint64_t *room)
+__attribute__((no_sanitize("thread"))) static inline bool
+copy_header(struct pmemstream *stream, struct region *region, uint64_t off, unsigned char *header, uint64_t *room)
 {
 	uint64_t end_off = atomic_load_explicit(&region->end_off, memory_order_acquire);
-	uint64_t words[FORMAT_ENTRY_HEADER_BYTES / sizeof(uint64_t)];
 	const uint64_t *from = stream_at(stream, off);
 
 	if (end_off < off || end_off - off < FORMAT_ENTRY_HEADER_BYTES)
 		return false;
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-		words[i] = __atomic_load_n(from + i, __ATOMIC_ACQUIRE);
-	memcpy(header, words, sizeof(words));
+	for (size_t i = 0; i < FORMAT_ENTRY_HEADER_BYTES / sizeof(*from); i++) {
+		uint64_t word = __atomic_load_n(from + i, __ATOMIC_ACQUIRE);
+		memcpy(header + i * sizeof(word), &word, sizeof(word));
+	}
 	*room = end_off - off;
 	return true;
 }
 
 /* A header without its checksum, but never one that reaches out of the region. */
-static bool decode_trusted(const unsigned char *from, uint64_t room, struct format_entry *entry)
+static inline bool decode_trusted(const unsigned char *from, uint64_t room, struct format_entry *entry)
 {
 	uint64_t first = le64_load(from);
 
@@ -110,6 +113,26 @@ uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t
 		    ((entry.flags & (FORMAT_FILLER | FORMAT_LOST)) || data_check(stream, off, &entry)))
 			return off;
 	return tail_off;
+}
+
+/* The valid entry that this thread found last. It stays what it is as long as its region has its generation; the region
+ * stays readable as long as the stream lives, and no two streams of a process have one serial number. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct found {
+	uint64_t serial, off, generation;
+	struct region *region;
+	uint64_t size, timestamp;
+} found;
+
+void entry_found(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t off,
+		 const struct format_entry *entry)
+{
+	found = (struct found){stream->serial, off, generation, region, entry->size, entry->timestamp};
+}
+
+static inline bool is_found(const struct pmemstream *stream, uint64_t off)
+{
+	return stream && found.serial == stream->serial && found.off == off &&
+	       atomic_load_explicit(&found.region->generation, memory_order_acquire) == found.generation;
 }
 
 /* 0 and the entry; or the errno that says why there is none at the offset now. */
@@ -158,24 +181,29 @@ static bool look_up(struct pmemstream *stream, uint64_t off, bool data, struct f
 
 EXPORT const void *pmemstream_entry_data(struct pmemstream *stream, struct pmemstream_entry entry)
 {
-	struct format_entry found;
+	struct format_entry read;
 
-	return look_up(stream, entry.offset, true, &found) ? stream_at(stream, entry.offset + FORMAT_ENTRY_HEADER_BYTES)
-							   : NULL;
+	return is_found(stream, entry.offset) || look_up(stream, entry.offset, true, &read)
+		       ? stream_at(stream, entry.offset + FORMAT_ENTRY_HEADER_BYTES)
+		       : NULL;
 }
 
 EXPORT size_t pmemstream_entry_size(struct pmemstream *stream, struct pmemstream_entry entry)
 {
-	struct format_entry found;
+	struct format_entry read;
 
-	return look_up(stream, entry.offset, false, &found) ? (size_t)found.size : 0;
+	if (is_found(stream, entry.offset))
+		return (size_t)found.size;
+	return look_up(stream, entry.offset, false, &read) ? (size_t)read.size : 0;
 }
 
 EXPORT uint64_t pmemstream_entry_timestamp(struct pmemstream *stream, struct pmemstream_entry entry)
 {
-	struct format_entry found;
+	struct format_entry read;
 
-	return look_up(stream, entry.offset, false, &found) ? found.timestamp : 0;
+	if (is_found(stream, entry.offset))
+		return found.timestamp;
+	return look_up(stream, entry.offset, false, &read) ? read.timestamp : 0;
 }
 
 EXPORT size_t pmemstream_entry_space(struct pmemstream *stream, size_t size)

@@ -20,6 +20,11 @@ enum entry_verdict {
 enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, uint64_t off,
 			      struct format_entry *entry);
 
+/* Says that this thread found a valid entry: it is likely to be asked for its data, size and timestamp next, and then
+ * nothing needs to be looked up again. */
+void entry_found(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t off,
+		 const struct format_entry *entry);
+
 /* The first offset behind a bad header where a valid entry begins whose timestamp is above one; the tail if there is
  * none. */
 uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t off, uint64_t tail_off,

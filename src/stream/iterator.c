@@ -26,6 +26,8 @@ struct pmemstream_entry_iterator {
 	uint64_t told;      /* damage up to this serial number was reported, and passed by next */
 	uint64_t trouble;   /* the one that it is invalid for */
 	bool quiet;
+	uint64_t seen_off; /* of the valid entry that was looked at last; 0: none */
+	struct format_entry seen;
 };
 
 struct pmemstream_region_iterator {
@@ -91,16 +93,24 @@ static bool changed(struct pmemstream *stream)
 	return !follow_outdated(stream);
 }
 
-/* Passes over fillers to the next entry and says what it is: 0, or the errno that makes the iterator invalid there. */
-static int look(struct pmemstream_entry_iterator *iterator, enum entry_verdict *verdict, struct format_entry *entry)
+/*
+ * Passes over fillers to the next entry and says what it is, in seen: 0, or the errno that makes the iterator invalid
+ * there. An entry stays what it is while its region lives, and is not looked at again; only where another process
+ * writes it, what was committed there may be lost with that process, and replaced.
+ */
+static int look(struct pmemstream_entry_iterator *iterator, enum entry_verdict *verdict)
 {
 	struct pmemstream *stream = iterator->stream;
 	struct region *region = iterator->region;
+	struct format_entry *entry = &iterator->seen;
 
 	if (!is_alive(region, iterator->generation))
 		return ESTALE;
 	if (!iterator->off)
 		return ENODATA;
+	if (iterator->off == iterator->seen_off)
+		return 0;
+	iterator->seen_off = 0;
 	for (;;) {
 		int err = iterator->off >= iterator->safe_off ? look_further(iterator, verdict) : 0;
 		if (err)
@@ -112,11 +122,16 @@ static int look(struct pmemstream_entry_iterator *iterator, enum entry_verdict *
 		if (again)
 			continue;
 		if (*verdict == ENTRY_VALID)
-			return 0;
+			break;
 		if (*verdict != ENTRY_FILLER)
 			return EBADMSG;
 		iterator->off += format_entry_space(entry->size, stream->alignment);
 	}
+	if (!stream->follower) {
+		iterator->seen_off = iterator->off;
+		entry_found(stream, region, iterator->generation, iterator->off, entry);
+	}
+	return 0;
 }
 
 static int say_why(struct pmemstream_entry_iterator *iterator, int err, enum entry_verdict verdict)
@@ -146,8 +161,10 @@ static int say_why(struct pmemstream_entry_iterator *iterator, int err, enum ent
 int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entry *entry)
 {
 	enum entry_verdict verdict;
+	int err = look(iterator, &verdict);
 
-	return look(iterator, &verdict, entry);
+	*entry = iterator->seen;
+	return err;
 }
 
 void iterator_be_quiet(struct pmemstream_entry_iterator *iterator)
@@ -172,22 +189,20 @@ EXPORT void pmemstream_entry_iterator_seek(struct pmemstream_entry_iterator *ite
 EXPORT int pmemstream_entry_iterator_is_valid(struct pmemstream_entry_iterator *iterator)
 {
 	enum entry_verdict verdict = ENTRY_VALID;
-	struct format_entry entry;
 
 	if (!iterator)
 		return error_set(EINVAL, "no iterator");
-	int err = look(iterator, &verdict, &entry);
+	int err = look(iterator, &verdict);
 	return say_why(iterator, err, verdict);
 }
 
 EXPORT void pmemstream_entry_iterator_next(struct pmemstream_entry_iterator *iterator)
 {
 	enum entry_verdict verdict = ENTRY_VALID;
-	struct format_entry entry;
 
 	if (!iterator)
 		return;
-	int err = look(iterator, &verdict, &entry);
+	int err = look(iterator, &verdict);
 	if (verdict == ENTRY_NONE) {
 		if (err == EBADMSG)
 			iterator->told = iterator->trouble;
@@ -195,8 +210,8 @@ EXPORT void pmemstream_entry_iterator_next(struct pmemstream_entry_iterator *ite
 		iterator->off = entry_search(iterator->stream, iterator->region, iterator->off, iterator->safe_off,
 					     iterator->timestamp);
 	} else if (!err || err == EBADMSG) {
-		iterator->off += format_entry_space(entry.size, iterator->stream->alignment);
-		iterator->timestamp = entry.timestamp;
+		iterator->off += format_entry_space(iterator->seen.size, iterator->stream->alignment);
+		iterator->timestamp = iterator->seen.timestamp;
 	}
 }
 

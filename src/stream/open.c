@@ -203,6 +203,7 @@ static void release(struct pmemstream *stream)
 
 static struct pmemstream *new_stream(const struct stream_options *options)
 {
+	static _Atomic uint64_t streams;
 	size_t bytes = (sizeof(struct pmemstream) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
 	struct pmemstream *stream = aligned_alloc(LINE_BYTES, bytes);
 
@@ -211,6 +212,7 @@ static struct pmemstream *new_stream(const struct stream_options *options)
 		return NULL;
 	}
 	memset(stream, 0, bytes);
+	stream->serial = atomic_fetch_add(&streams, 1) + 1;
 	stream->window = options->window ? options->window : DEFAULT_WINDOW;
 	stream->round_bytes = options->round_bytes ? options->round_bytes : DEFAULT_ROUND_BYTES;
 	stream->reservation_ns = options->reservation_ns ? options->reservation_ns : DEFAULT_RESERVATION_NS;

@@ -125,6 +125,7 @@ struct pmemstream {
 	unsigned char *base; /* of the mapping */
 	uint64_t arena_off, alignment, window, round_bytes, reservation_ns;
 	uint64_t opened_at;   /* the last timestamp that was there at opening */
+	uint64_t serial;      /* from 1, of this process */
 	bool lines;           /* durable by flush and fence, not by sync */
 	bool writable;        /* else every change is EROFS */
 	bool published;       /* tells other processes how far it is (area.h) */
