@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/export.h"
+#include "stream/budget.h"
 #include "stream/follow.h"
 
 #include <errno.h>
@@ -106,12 +107,18 @@ uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t
 		      uint64_t above_timestamp)
 {
 	struct format_entry entry;
+	struct budget budget = {.searched = tail_off - off};
 
-	for (off += stream->alignment; off < tail_off; off += stream->alignment)
-		if (format_entry_decode(stream_at(stream, off), region->seed, off, tail_off - off, &entry) &&
-		    entry.epoch <= stream->epoch && entry.timestamp > above_timestamp &&
-		    ((entry.flags & (FORMAT_FILLER | FORMAT_LOST)) || data_check(stream, off, &entry)))
+	for (off += stream->alignment; off < tail_off; off += stream->alignment) {
+		if (!format_entry_decode(stream_at(stream, off), region->seed, off, tail_off - off, &entry) ||
+		    entry.epoch > stream->epoch || entry.timestamp <= above_timestamp)
+			continue;
+		budget_spend(&budget, entry.size);
+		if (budget_is_spent(&budget))
+			break;
+		if ((entry.flags & (FORMAT_FILLER | FORMAT_LOST)) || data_check(stream, off, &entry))
 			return off;
+	}
 	return tail_off;
 }
 

@@ -97,7 +97,7 @@ static void link_region(struct extents *extents, struct region *region)
 	struct region *last = atomic_load_explicit(&extents->last, memory_order_relaxed);
 	uint64_t generation = atomic_load_explicit(&region->generation, memory_order_relaxed);
 
-	/* Almost always behind the last one: generations rise. At open they come in order of offset. */
+	/* Almost always behind the last one: generations rise. */
 	while (last && atomic_load_explicit(&last->generation, memory_order_relaxed) > generation)
 		last = atomic_load_explicit(&last->previous_allocated, memory_order_relaxed);
 	struct region *next =
@@ -106,6 +106,57 @@ static void link_region(struct extents *extents, struct region *region)
 	atomic_store_explicit(&region->next_allocated, next, memory_order_release);
 	atomic_store_explicit(last ? &last->next_allocated : &extents->first, region, memory_order_release);
 	atomic_store_explicit(next ? &next->previous_allocated : &extents->last, region, memory_order_release);
+}
+
+static uint64_t generation_of(const struct region *region)
+{
+	return atomic_load_explicit(&region->generation, memory_order_relaxed);
+}
+
+/* Two lists by next_allocated, each in order, as one. */
+static struct region *merge_lists(struct region *left, struct region *right)
+{
+	struct region *first = NULL, *last = NULL;
+
+	while (left || right) {
+		bool from_left = left && (!right || generation_of(left) <= generation_of(right));
+		struct region *taken = from_left ? left : right;
+		struct region *next = atomic_load_explicit(&taken->next_allocated, memory_order_relaxed);
+		*(from_left ? &left : &right) = next;
+		if (last)
+			atomic_store_explicit(&last->next_allocated, taken, memory_order_release);
+		else
+			first = taken;
+		last = taken;
+	}
+	return first;
+}
+
+/* All of the table's regions, which are in order of offset, in order of allocation; without memory of its own. */
+static void link_all(struct extents *extents)
+{
+	struct extent_array *array = atomic_load_explicit(&extents->array, memory_order_relaxed);
+	size_t count = extents_count(extents);
+	struct region *lists[64] = {NULL}, *all = NULL, *previous = NULL; /* list i has 2^i regions, or none */
+
+	for (size_t i = 0; i < count; i++) {
+		struct region *list = region_of(&array->at[i]);
+		unsigned at = 0;
+		if (!list)
+			continue;
+		atomic_store_explicit(&list->next_allocated, NULL, memory_order_release);
+		for (; lists[at]; lists[at++] = NULL)
+			list = merge_lists(lists[at], list);
+		lists[at] = list;
+	}
+	for (unsigned at = 0; at < sizeof(lists) / sizeof(lists[0]); at++)
+		all = merge_lists(lists[at], all);
+	atomic_store_explicit(&extents->first, all, memory_order_release);
+	for (; all; all = atomic_load_explicit(&all->next_allocated, memory_order_relaxed)) {
+		atomic_store_explicit(&all->previous_allocated, previous, memory_order_release);
+		previous = all;
+	}
+	atomic_store_explicit(&extents->last, previous, memory_order_release);
 }
 
 static void unlink_region(struct extents *extents, struct region *region)
@@ -126,8 +177,13 @@ void extents_append(struct extents *extents, uint64_t off, uint64_t bytes, struc
 	set(&array->at[count], off, region);
 	atomic_store_explicit(&extents->count, count + 1, memory_order_release);
 	extents->end_off = off + bytes;
-	if (region)
-		link_region(extents, region);
+	end_change(extents);
+}
+
+void extents_link(struct extents *extents)
+{
+	begin_change(extents);
+	link_all(extents);
 	end_change(extents);
 }
 
@@ -234,15 +290,12 @@ void extents_replace(struct extents *extents, const struct extent_view *views, s
 	struct extent_array *array = atomic_load_explicit(&extents->array, memory_order_relaxed);
 
 	begin_change(extents);
-	atomic_store_explicit(&extents->first, NULL, memory_order_release);
-	atomic_store_explicit(&extents->last, NULL, memory_order_release);
 	for (size_t i = 0; i < count; i++) {
 		set(&array->at[i], views[i].off, views[i].region);
-		if (views[i].region)
-			link_region(extents, views[i].region);
 		extents->end_off = views[i].off + views[i].bytes;
 	}
 	atomic_store_explicit(&extents->count, count, memory_order_release);
+	link_all(extents);
 	end_change(extents);
 }
 

@@ -40,8 +40,9 @@ void extents_free(struct extents *extents);
 /* Makes sure that so many more extents fit; 0, or -1 with ENOMEM. Everything below cannot fail then. */
 int extents_reserve(struct extents *extents, size_t more);
 
-/* Adds an extent at the end. */
+/* Adds an extent at the end. Regions that were added so are not walked over before extents_link. */
 void extents_append(struct extents *extents, uint64_t off, uint64_t bytes, struct region *region);
+void extents_link(struct extents *extents);
 
 /* What a change of one place makes of the extents there: up to two extents with their new contents. */
 struct extent_change {

@@ -5,6 +5,7 @@
 #ifndef STREAM_RECOVER_H
 #define STREAM_RECOVER_H
 
+#include "stream/budget.h"
 #include "stream/stream.h"
 
 /* A region as it was found; the extents table has the same one. */
@@ -48,6 +49,7 @@ struct recovery {
 	uint64_t kept;      /* end of the run */
 	uint64_t watermark; /* the highest one that a valid entry claims, or P of a region's slot or the record */
 	uint64_t watermark_off;
+	struct budget budget; /* of the search behind the ends of the scans */
 	uint32_t digest;
 };
 

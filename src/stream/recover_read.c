@@ -229,6 +229,7 @@ static int read_extents(struct recovery *recovery)
 		extents_append(&stream->extents, off, blocks * block_size, region);
 		off += blocks * block_size;
 	}
+	extents_link(&stream->extents);
 	uint64_t last = 0;
 	for (struct region *r = stream->extents.first; r; r = r->next_allocated) {
 		if (r->generation == last)

@@ -117,12 +117,20 @@ static int scan_region(struct recovery *recovery, size_t index)
 	}
 	found->scan_end_off = off;
 	/* Evidence: what is valid behind the end, and stands on what is missing. It is never kept. */
+	recovery->budget.searched += reader.end_off - off;
 	for (; off < limit_off && !recovery->live; off += alignment) {
 		if (!read_header(&reader, off, &entry))
 			continue;
 		if (check_epoch(recovery, off, &entry))
 			return -1;
-		if (format_entry_watermark(&entry) > recovery->watermark && data_check(&reader, off, &entry))
+		if (format_entry_watermark(&entry) <= recovery->watermark)
+			continue;
+		budget_spend(&recovery->budget, entry.size);
+		if (budget_is_spent(&recovery->budget))
+			return recover_damage(
+				"region at %zu: entries behind its end, up to %zu, lie inside one another",
+				(size_t)reader.region->off, (size_t)off);
+		if (data_check(&reader, off, &entry))
 			note_watermark(recovery, off, &entry);
 	}
 	return 0;
@@ -301,14 +309,18 @@ int recover_scan(struct recovery *recovery)
 static int gather_everything(struct recovery *recovery)
 {
 	uint64_t alignment = recovery->stream->alignment;
+	struct budget budget = {0};
 
 	recovery->candidate_count = 0;
 	for (size_t i = 0; i < recovery->region_count; i++) {
 		struct reader reader = reader_of(recovery, i);
 		uint64_t off = reader.region->off + recovery->regions[i].slot.tail_off;
 		struct format_entry entry;
+		budget.searched += reader.end_off - off;
 		while (off < reader.end_off) {
-			if (!read_header(&reader, off, &entry) || !data_check(&reader, off, &entry)) {
+			bool header = read_header(&reader, off, &entry);
+			budget_spend(&budget, header ? entry.size : 0);
+			if (!header || budget_is_spent(&budget) || !data_check(&reader, off, &entry)) {
 				if (off >= reader.region->limit_off)
 					break;
 				off += alignment;

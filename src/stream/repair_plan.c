@@ -150,15 +150,20 @@ static int plan_holes(struct planner *planner, bool data)
 /* Whether a dropped entry's header can be destroyed: it is behind all that is kept, or inside a hole. */
 static bool is_free(const struct survey *survey, const struct survey_entry *entry)
 {
+	size_t low = 0, high = survey->hole_count;
+
 	if (entry->off >= survey->regions[entry->region].kept_off)
 		return true;
-	for (size_t i = 0; i < survey->hole_count; i++) {
-		const struct survey_hole *hole = &survey->holes[i];
-		if (hole->region == entry->region && entry->off >= hole->off + FORMAT_ENTRY_HEADER_BYTES &&
-		    entry->off + FORMAT_ENTRY_HEADER_BYTES <= hole->off + hole->bytes)
-			return true;
+	/* The last hole that begins in front of it. */
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (survey->holes[middle].off + FORMAT_ENTRY_HEADER_BYTES <= entry->off)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return false;
+	return low &&
+	       entry->off + FORMAT_ENTRY_HEADER_BYTES <= survey->holes[low - 1].off + survey->holes[low - 1].bytes;
 }
 
 static int plan_dropped(struct planner *planner)

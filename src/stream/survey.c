@@ -80,6 +80,24 @@ void survey_note(struct survey *survey, uint64_t off, uint64_t persisted, uint32
 	}
 }
 
+int survey_spend(struct survey *survey, uint64_t off, uint64_t bytes)
+{
+	struct pmemstream_problem problem = {
+		.kind = PMEMSTREAM_PROBLEM_OTHER,
+		.severity = PMEMSTREAM_DAMAGE,
+		.offset = off,
+		.bytes = bytes,
+		.region = SURVEY_NOWHERE,
+		.consequence = "somebody made this file up: it is not worth reading all of it",
+	};
+
+	budget_spend(&survey->budget, bytes);
+	if (survey->overspent || !budget_is_spent(&survey->budget))
+		return 0;
+	survey->overspent = true;
+	return survey_report(survey, problem, "entries up to the one at %zu lie inside one another", (size_t)off);
+}
+
 static int report_header(struct survey *survey, uint64_t off, bool repairable, const char *consequence,
 			 const char *cause)
 {
@@ -269,8 +287,8 @@ void survey_end(struct survey *survey)
 	survey->holes = NULL;
 }
 
-/* What will be read, for the progress. */
-static uint64_t bytes_to_read(const struct survey *survey)
+/* What will be read, for the progress; and what may be. */
+static uint64_t bytes_to_read(struct survey *survey)
 {
 	uint64_t bytes = 0;
 
@@ -278,6 +296,7 @@ static uint64_t bytes_to_read(const struct survey *survey)
 		const struct survey_region *region = &survey->regions[i];
 		if (!region->usable)
 			continue;
+		survey->budget.searched += region->end_off - region->off;
 		if (survey->deep)
 			bytes += region->tail_off - region->off - FORMAT_REGION_HEADER_BYTES;
 		if (!survey->clean && survey->slot_known && region->limit_off > region->tail_off)

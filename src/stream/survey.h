@@ -9,6 +9,7 @@
 #define STREAM_SURVEY_H
 
 #include "medium/medium.h"
+#include "stream/budget.h"
 #include "stream/format.h"
 
 #include <libpmemstream.h>
@@ -99,7 +100,7 @@ struct survey {
 	size_t entry_count, entry_room, covered_count;
 	struct survey_torn *torn;
 	size_t torn_count, torn_room;
-	struct survey_hole *holes; /* what a repair marks as lost */
+	struct survey_hole *holes; /* what a repair marks as lost; in order of place */
 	size_t hole_count, hole_room;
 
 	/* What the entries behind the slots say. */
@@ -115,6 +116,10 @@ struct survey {
 	uint64_t front_count; /* entries in front of the slots */
 	bool lost_seen;       /* some of them were given up by a repair, or are damaged */
 
+	struct budget budget;       /* of searches among headers */
+	bool overspent;             /* reported */
+	uint64_t words;             /* of the allocator that were read to complete a tiling */
+	uint64_t no_end_up_to;      /* timestamps for which no region has a place for a marker */
 	uint64_t done, total, told; /* progress */
 	size_t damages, refusals;   /* reported; not repairable */
 	char first[512];            /* the first damage, and the first that cannot be repaired */
@@ -137,6 +142,9 @@ int survey_report(struct survey *survey, struct pmemstream_problem problem, cons
 void survey_note(struct survey *survey, uint64_t off, uint64_t persisted, uint32_t epoch);
 /* So many bytes were read. 0, or -1 with ECANCELED. */
 int survey_progress(struct survey *survey, uint64_t bytes);
+/* The data of a header that a search found are to be read. Where that is too much it is reported, nothing can be
+ * repaired, and overspent is set. 0, or -1 with ECANCELED. */
+int survey_spend(struct survey *survey, uint64_t off, uint64_t bytes);
 /* Makes room for one more element of an array; 0, or -1 with ENOMEM. */
 int survey_grow(void **array, size_t count, size_t *room, size_t bytes);
 

@@ -96,6 +96,10 @@ static int take(struct survey *survey, uint32_t index, uint64_t off, const struc
 		return -1;
 	*covered = *covered && entry->timestamp <= persisted;
 	found.covered = *covered;
+	if (!in_chain && survey_spend(survey, off, entry->size))
+		return -1;
+	if (!in_chain && survey->overspent)
+		return 0;
 	if (!survey_data_check(survey, off, entry))
 		return in_chain ? add_torn(survey, &torn) : 0;
 	note(survey, off, entry);
@@ -143,7 +147,7 @@ static int scan_region(struct survey *survey, uint32_t index)
 		off += space;
 	}
 	region->scan_end_off = off;
-	for (; off < region->limit_off; off += alignment)
+	for (; off < region->limit_off && !survey->overspent; off += alignment)
 		if (survey_header(survey, region, off, region->end_off, &entry) &&
 		    take(survey, index, off, &entry, false, &covered))
 			return -1;

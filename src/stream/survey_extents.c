@@ -12,6 +12,8 @@
 
 #include "base/error.h"
 
+enum { WORDS_TIMES = 16, WORDS_LEAST = 1 << 20 };
+
 struct tiling {
 	uint64_t end_off; /* where it stopped: the end of the arena, or a word that does not check */
 	uint64_t regions;
@@ -60,13 +62,25 @@ static void count(struct tiling *tiling, const struct survey_extent *extent)
 	tiling->end_off = extent->off + extent->bytes;
 }
 
-static struct tiling tile(const struct survey *survey, uint64_t off, bool with_record)
+/* Completing a tiling tries the rest of the arena from each place. Where the words that nobody wrote there check too,
+ * that is the square of them: after so many reads nothing is proven. */
+static bool may_read_on(const struct survey *survey)
+{
+	uint64_t blocks = (arena_end(survey) - format_arena_off(survey->header.block_size)) / survey->header.block_size;
+
+	return survey->words <= blocks * WORDS_TIMES + WORDS_LEAST;
+}
+
+static struct tiling tile(struct survey *survey, uint64_t off, bool with_record)
 {
 	struct tiling tiling = {.end_off = off};
 	struct survey_extent extent;
 
-	while (tiling.end_off < arena_end(survey) && read_extent(survey, tiling.end_off, with_record, &extent))
+	while (tiling.end_off < arena_end(survey) && may_read_on(survey) &&
+	       read_extent(survey, tiling.end_off, with_record, &extent)) {
 		count(&tiling, &extent);
+		survey->words++;
+	}
 	return tiling;
 }
 
@@ -128,8 +142,8 @@ struct completion {
 	uint64_t mark;
 };
 
-static void consider(const struct survey *survey, struct completion *completion, uint64_t regions_before,
-		     uint64_t promised, const struct survey_extent *extent)
+static void consider(struct survey *survey, struct completion *completion, uint64_t regions_before, uint64_t promised,
+		     const struct survey_extent *extent)
 {
 	struct tiling rest = tile(survey, extent->off + extent->bytes, survey->pending);
 
@@ -145,7 +159,7 @@ static void consider(const struct survey *survey, struct completion *completion,
 }
 
 /* What stands at a place whose word does not check, if that can be proven. */
-static bool complete(const struct survey *survey, uint64_t off, uint64_t regions_before, struct survey_extent *extent)
+static bool complete(struct survey *survey, uint64_t off, uint64_t regions_before, struct survey_extent *extent)
 {
 	struct completion completion = {0};
 	struct format_region fields;
@@ -166,15 +180,15 @@ static bool complete(const struct survey *survey, uint64_t off, uint64_t regions
 	}
 	*extent = completion.extent;
 	extent->rebuilt = true;
-	return completion.found && !completion.region_marks;
+	return completion.found && !completion.region_marks && may_read_on(survey);
 }
 
 /* The next place from which the rest of the arena tiles; its end if there is none. */
-static uint64_t resume(const struct survey *survey, uint64_t off)
+static uint64_t resume(struct survey *survey, uint64_t off)
 {
 	uint64_t end_off = arena_end(survey);
 
-	for (off += survey->header.block_size; off < end_off; off += survey->header.block_size) {
+	for (off += survey->header.block_size; off < end_off && may_read_on(survey); off += survey->header.block_size) {
 		struct survey_extent extent;
 		if (read_extent(survey, off, survey->pending, &extent) &&
 		    tile(survey, off, survey->pending).end_off == end_off)

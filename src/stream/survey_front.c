@@ -51,7 +51,9 @@ static void strike(struct survey *survey, uint64_t timestamp)
 		else
 			high = middle;
 	}
-	for (; low < survey->entry_count && survey->entries[low].timestamp == timestamp; low++)
+	/* Where the first is struck out, all are. */
+	for (; low < survey->entry_count && survey->entries[low].timestamp == timestamp && !survey->entries[low].stale;
+	     low++)
 		survey->entries[low].stale = true;
 }
 
@@ -104,18 +106,25 @@ static int read_trustworthy(struct front *front, uint64_t off, const struct form
 }
 
 /* Where a valid entry begins behind a header that cannot be trusted; end_off if nowhere. */
-static uint64_t search(struct front *front, uint64_t off, uint64_t end_off, struct format_entry *entry)
+static int search(struct front *front, uint64_t off, uint64_t end_off, struct format_entry *entry, uint64_t *found_off)
 {
 	struct survey *survey = front->survey;
 
-	for (off += survey->header.alignment; off < end_off; off += survey->header.alignment)
-		if (survey_header(survey, &survey->regions[front->index], off, end_off, entry) &&
-		    entry->timestamp > front->timestamp &&
-		    (!survey->slot_known ||
-		     (entry->timestamp <= survey->slots[survey->current].persisted && entry->epoch <= survey->epoch)) &&
-		    survey_data_check(survey, off, entry))
-			return off;
-	return end_off;
+	*found_off = end_off;
+	for (off += survey->header.alignment; off < end_off && !survey->overspent; off += survey->header.alignment) {
+		if (!survey_header(survey, &survey->regions[front->index], off, end_off, entry) ||
+		    entry->timestamp <= front->timestamp ||
+		    (survey->slot_known &&
+		     (entry->timestamp > survey->slots[survey->current].persisted || entry->epoch > survey->epoch)))
+			continue;
+		if (survey_spend(survey, off, entry->size))
+			return -1;
+		if (!survey->overspent && survey_data_check(survey, off, entry)) {
+			*found_off = off;
+			return 0;
+		}
+	}
+	return 0;
 }
 
 static int read_hole(struct front *front, uint64_t off, uint64_t *next_off)
@@ -124,7 +133,9 @@ static int read_hole(struct front *front, uint64_t off, uint64_t *next_off)
 	const struct survey_region *region = &survey->regions[front->index];
 	struct format_entry next = {.epoch = front->epoch};
 	uint64_t behind = survey->slot_known ? survey->slots[survey->current].persisted : UINT64_MAX;
-	uint64_t end_off = search(front, off, region->tail_off, &next);
+	uint64_t end_off;
+	if (search(front, off, region->tail_off, &next, &end_off))
+		return -1;
 	struct pmemstream_problem problem =
 		problem_at(front, PMEMSTREAM_PROBLEM_ENTRY_HEADER, off, end_off - off, front->timestamp + 1);
 	struct survey_hole hole = {

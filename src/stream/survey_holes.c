@@ -17,13 +17,20 @@ static int compare_places(const void *a, const void *b)
 	return left->off < right->off ? -1 : left->off > right->off;
 }
 
+static int compare_hole_places(const void *a, const void *b)
+{
+	const struct survey_hole *left = a, *right = b;
+
+	return left->off < right->off ? -1 : left->off > right->off;
+}
+
 static int compare_timestamps(const void *a, const void *b)
 {
 	const struct survey_entry *left = a, *right = b;
 
 	if (left->timestamp != right->timestamp)
 		return left->timestamp < right->timestamp ? -1 : 1;
-	return 0;
+	return (int)right->chosen - (int)left->chosen;
 }
 
 static int report_hole(struct survey *survey, const struct survey_hole *hole)
@@ -156,12 +163,19 @@ static int keep_in_place(struct survey *survey)
 	return 0;
 }
 
+/* Entries are in order of timestamp; of those with one timestamp at most one is chosen, and comes first. */
 static bool is_kept(const struct survey *survey, uint64_t timestamp)
 {
-	for (size_t i = 0; i < survey->entry_count && survey->entries[i].timestamp <= timestamp; i++)
-		if (survey->entries[i].chosen && survey->entries[i].timestamp == timestamp)
-			return true;
-	return false;
+	size_t low = 0, high = survey->entry_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (survey->entries[middle].timestamp < timestamp)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < survey->entry_count && survey->entries[low].timestamp == timestamp && survey->entries[low].chosen;
 }
 
 /* Headers directly behind what a region keeps, whose data do not check and whose timestamps were vouched for. */
@@ -184,13 +198,30 @@ static int keep_torn_ends(struct survey *survey)
 	return 0;
 }
 
-/* The highest timestamp of those from one on that some hole may have held; 0: none did. */
-static uint64_t held_by_hole(const struct survey *survey, uint64_t timestamp)
+static int compare_holes(const void *a, const void *b)
 {
-	for (size_t i = 0; i < survey->hole_count; i++)
-		if (survey->holes[i].timestamp <= timestamp && timestamp <= survey->holes[i].last_timestamp)
-			return survey->holes[i].last_timestamp;
-	return 0;
+	const struct survey_hole *left = a, *right = b;
+
+	if (left->timestamp != right->timestamp)
+		return left->timestamp < right->timestamp ? -1 : 1;
+	return left->off < right->off ? -1 : left->off > right->off;
+}
+
+/* Timestamps are asked for in rising order: holes in order of theirs, and the highest that those looked at may hold. */
+struct holding {
+	size_t looked_at, count;
+	uint64_t last;
+};
+
+/* The highest timestamp of those from one on that some hole may have held; 0: none did. */
+static uint64_t held_by_hole(const struct survey *survey, struct holding *holding, uint64_t timestamp)
+{
+	while (holding->looked_at < holding->count && survey->holes[holding->looked_at].timestamp <= timestamp) {
+		uint64_t last = survey->holes[holding->looked_at++].last_timestamp;
+		if (last > holding->last)
+			holding->last = last;
+	}
+	return holding->last >= timestamp ? holding->last : 0;
 }
 
 static bool something_at(const struct survey *survey, uint64_t off)
@@ -208,10 +239,17 @@ static struct survey_region *find_end(struct survey *survey, uint64_t timestamp)
 	struct survey_region *best = NULL;
 	bool best_has = false;
 
+	if (timestamp <= survey->no_end_up_to)
+		return NULL;
+	survey->no_end_up_to = UINT64_MAX;
 	for (size_t i = 0; i < survey->region_count; i++) {
 		struct survey_region *region = &survey->regions[i];
-		if (!region->usable || region->kept_timestamp >= timestamp ||
-		    region->end_off - region->kept_off < space)
+		if (!region->usable || region->end_off - region->kept_off < space)
+			continue;
+		/* Nothing changes before a region is found. */
+		if (region->kept_timestamp < survey->no_end_up_to)
+			survey->no_end_up_to = region->kept_timestamp;
+		if (region->kept_timestamp >= timestamp)
 			continue;
 		bool has = something_at(survey, region->kept_off);
 		if (best && (best_has > has || (best_has == has && best->kept_timestamp >= region->kept_timestamp)))
@@ -256,17 +294,18 @@ static int mark_missing(struct survey *survey, uint64_t timestamp, uint64_t last
 	return 0;
 }
 
-/* Timestamps from one up to another of which none is kept. */
-static int account(struct survey *survey, uint64_t from, uint64_t to)
+/* Timestamps from one up to another of which none is kept. A marker stands for all that come later. */
+static int account(struct survey *survey, struct holding *holding, uint64_t from, uint64_t to)
 {
 	while (from <= to) {
-		uint64_t last = held_by_hole(survey, from);
+		uint64_t last = held_by_hole(survey, holding, from);
 		if (!last) {
+			size_t count = survey->hole_count;
 			if (mark_missing(survey, from, to))
 				return -1;
-			last = held_by_hole(survey, from);
-			if (!last)
-				return 0;
+			if (survey->hole_count > count)
+				holding->last = UINT64_MAX;
+			return 0;
 		}
 		if (last >= to)
 			return 0;
@@ -282,13 +321,20 @@ int survey_holes(struct survey *survey)
 	if (keep_in_place(survey) || keep_torn_ends(survey))
 		return -1;
 	uint64_t timestamp = survey->slots[survey->current].persisted;
+	struct holding holding = {.count = survey->hole_count};
+	if (survey->hole_count)
+		qsort(survey->holes, survey->hole_count, sizeof(*survey->holes), compare_holes);
 	for (size_t i = 0; i < survey->entry_count; i++) {
 		const struct survey_entry *entry = &survey->entries[i];
 		if (!entry->chosen || entry->timestamp <= timestamp)
 			continue;
-		if (account(survey, timestamp + 1, entry->timestamp - 1))
+		if (account(survey, &holding, timestamp + 1, entry->timestamp - 1))
 			return -1;
 		timestamp = entry->timestamp;
 	}
-	return timestamp < survey->last ? account(survey, timestamp + 1, survey->last) : 0;
+	if (timestamp < survey->last && account(survey, &holding, timestamp + 1, survey->last))
+		return -1;
+	if (survey->hole_count)
+		qsort(survey->holes, survey->hole_count, sizeof(*survey->holes), compare_hole_places);
+	return 0;
 }
