@@ -28,8 +28,8 @@
 #include <string.h>
 
 enum {
-	GATHER_BYTES = 960,    /* small vectors are gathered up to this size and leave in one run */
-	DEAD_LEADER_MS = 1000, /* sleepers look again after this time, should the leader have been killed */
+	GATHER_BYTES = 960,   /* small vectors are gathered up to this size and leave in one run */
+	DEAD_LEADER_MS = 100, /* sleepers look again after this time, should the leader have been killed */
 };
 
 static uint64_t *write_offset_word(const struct log *log)

@@ -9,13 +9,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -230,6 +234,98 @@ static void threads_of_two_processes_never_tear_an_append(void **state)
 	remove_all();
 }
 
+/* ---- Children that are killed ---- */
+
+enum { KILLS = 40, CHILDREN = 3, CHILD_APPENDS = 20000 }; /* which the pool has room for */
+
+/* One byte value a writer: the parent's is 'p', a child's 'A' + its number in all. */
+static int append_record(PMEMlogpool *pool, char name)
+{
+	char record[RECORD_BYTES];
+
+	memset(record, name, sizeof(record));
+	return pmemlog_append(pool, record, sizeof(record));
+}
+
+static pid_t start_appending(PMEMlogpool *pool, _Atomic unsigned *acknowledged, char name)
+{
+	fflush(NULL);
+	pid_t child = fork();
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* where the test fails */
+		for (unsigned i = 0; i < CHILD_APPENDS; i++) {
+			if (append_record(pool, name))
+				_exit(1);
+			atomic_fetch_add(acknowledged, 1);
+		}
+		for (;;)
+			pause();
+	}
+	return child;
+}
+
+struct tally {
+	unsigned of[256];
+};
+
+static int tally_record(const void *data, size_t bytes, void *context)
+{
+	const unsigned char *record = data;
+	struct tally *tally = context;
+
+	if (bytes != RECORD_BYTES || memcmp(record, record + 1, RECORD_BYTES - 1))
+		return 0;
+	tally->of[record[0]]++;
+	return 1;
+}
+
+/* KILLS in all, each when so much was acknowledged; the parent and the other children go on. */
+static void kill_one_after_the_other(PMEMlogpool *pool, _Atomic unsigned *acknowledged)
+{
+	pid_t children[CHILDREN];
+	unsigned parents = 0;
+
+	for (unsigned i = 0; i < CHILDREN; i++)
+		children[i] = start_appending(pool, &acknowledged[i], (char)('A' + i));
+	for (unsigned i = 0; i < KILLS; i++) {
+		while (atomic_load(&acknowledged[i]) < 1 + i * 13 % 50)
+			sched_yield();
+		kill(children[i % CHILDREN], SIGKILL);
+		assert_int_equal(waitpid(children[i % CHILDREN], NULL, 0), children[i % CHILDREN]);
+		/* Would wait for ever behind a lock that died. */
+		for (int k = 0; k < 3; k++, parents++)
+			assert_int_equal(append_record(pool, 'p'), 0);
+		unsigned next = i + CHILDREN;
+		if (next < KILLS)
+			children[i % CHILDREN] = start_appending(pool, &acknowledged[next], (char)('A' + next));
+	}
+	struct tally tally = {{0}};
+	pmemlog_walk(pool, RECORD_BYTES, tally_record, &tally);
+	assert_int_equal(tally.of['p'], parents);
+	for (unsigned i = 0; i < KILLS; i++)
+		assert_in_range(tally.of['A' + i], acknowledged[i], acknowledged[i] + 1);
+}
+
+static void children_that_are_killed_while_they_append_block_nobody(void **state)
+{
+	(void)state;
+	const char *forces[] = {"0", "1"};
+
+	for (int f = 0; f < 2; f++) {
+		_Atomic unsigned *acknowledged =
+			mmap(NULL, KILLS * sizeof(unsigned), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		remove_all();
+		setenv("PMEM_IS_PMEM_FORCE", forces[f], 1);
+		PMEMlogpool *pool = pmemlog_create(plain_path, (size_t)64 << 20, 0600);
+		assert_non_null(pool);
+		kill_one_after_the_other(pool, acknowledged);
+		pmemlog_close(pool);
+		munmap(acknowledged, KILLS * sizeof(unsigned));
+	}
+	unsetenv("PMEM_IS_PMEM_FORCE");
+	remove_all();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +334,7 @@ int main(void)
 		cmocka_unit_test(a_failing_msync_of_create_or_open_fails_it),
 		cmocka_unit_test(a_file_size_limit_fails_create_and_leaves_nothing),
 		cmocka_unit_test(threads_of_two_processes_never_tear_an_append),
+		cmocka_unit_test(children_that_are_killed_while_they_append_block_nobody),
 	};
 	char folder[] = "pools.XXXXXX";
 
