@@ -124,7 +124,7 @@ uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t
 
 /* The valid entry that this thread found last. It stays what it is as long as its region has its generation; the region
  * stays readable as long as the stream lives, and no two streams of a process have one serial number. */
-static _Thread_local __attribute__((tls_model("initial-exec"))) struct found {
+static _Thread_local struct found {
 	uint64_t serial, off, generation;
 	struct region *region;
 	uint64_t size, timestamp;
