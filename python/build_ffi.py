@@ -43,6 +43,7 @@ PMEMLOG = FAILURE + """
     int64_t logpool_read(struct logpool *pool, uint64_t off, void *to, size_t bytes, uint64_t rewinds);
 """
 
+# A struct stream_entry is four uint64_t for Python, which unpacks them at once: offset, timestamp, size, region.
 STREAM = FAILURE + """
     #define EFD_NONBLOCK ...
     #define EFD_CLOEXEC ...
@@ -63,7 +64,6 @@ STREAM = FAILURE + """
     #define WAIT_NEWER ...
 
     struct stream; struct cursor; struct batch; struct series;
-    struct stream_entry { uint64_t offset, timestamp, size, region; };
     struct stream_region { uint64_t offset, generation; ...; };
     struct stream *stream_open(const char *path, const struct pmemstream_config *config, int create);
     int stream_close(struct stream *stream, int patience_ms);
@@ -76,13 +76,13 @@ STREAM = FAILURE + """
     int stream_info(struct stream *stream, const struct stream_region *region, struct pmemstream_region_info *info,
                     uint64_t *available);
     int stream_append(struct stream *stream, struct stream_region *region, const void *data, size_t bytes,
-                      struct stream_entry *entry);
+                      void *entry);
     int stream_appendv(struct stream *stream, struct stream_region *region, const struct iovec *pieces, size_t count,
-                       struct stream_entry *entry);
+                       void *entry);
     int stream_append_begin(struct stream *stream, struct stream_region *region, const void *data, size_t bytes,
-                            struct stream_entry *entry);
-    int stream_look(struct stream *stream, const struct stream_entry *entry, const void **data);
-    int stream_copy(struct stream *stream, const struct stream_entry *entry, void *to);
+                            void *entry);
+    uintptr_t stream_look(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes);
+    int stream_copy(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes, void *to);
     int64_t stream_committed(struct stream *stream);
     int64_t stream_persisted(struct stream *stream);
     int stream_wait(struct stream *stream, int what, uint64_t timestamp, uint64_t timeout_ns);
@@ -92,15 +92,16 @@ STREAM = FAILURE + """
     int stream_resize(struct stream *stream, size_t bytes);
     int stream_statistics(struct stream *stream, struct pmemstream_statistics *statistics);
     struct cursor *cursor_new(struct stream *stream, const struct stream_region *region, uint64_t since, uint64_t until);
-    int cursor_fill(struct cursor *cursor, struct stream_entry *entries, int room);
+    int cursor_fill(struct cursor *cursor, void *entries, int room);
+    int cursor_copy(struct cursor *cursor, void *entries, int room, void *to, size_t bytes);
     void cursor_release(struct cursor *cursor);
     struct batch *batch_new(struct stream *stream);
     int batch_add(struct batch *batch, struct stream_region *region, const void *data, size_t bytes);
-    int batch_commit(struct batch *batch, struct stream_entry *entries);
+    int batch_commit(struct batch *batch, void *entries);
     int batch_abort(struct batch *batch);
     void batch_release(struct batch *batch);
     struct series *series_new(struct stream *stream, const char *name, const struct pmemstream_series_config *config);
-    int series_append(struct series *series, const void *data, size_t bytes, struct stream_entry *entry);
+    int series_append(struct series *series, const void *data, size_t bytes, void *entry);
     int series_retain(struct series *series);
     int series_close(struct series *series);
     void series_release(struct series *series);

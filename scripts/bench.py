@@ -43,6 +43,7 @@ STAGES = {
     "iterate": [["iterate", "--rounds=5"]],
     "recover": [["recover"]],
     "idle": [["idle"]],
+    "python": [["python", "--rounds=3"], ["python", "--medium=memory", "--rounds=3"]],
     "counters": [],
 }
 
@@ -84,11 +85,13 @@ def merged(runs):
 
 def run_program(name, options, seed):
     """One program's results; its files go to folders that vanish whatever becomes of it."""
-    disk = "--medium=disk" in options or name == "recover"
+    disk = "--medium=disk" in options or name == "recover" or name == "python" and "--medium=memory" not in options
     seeded = [] if name == "idle" else [f"--seed={seed}"]
     with tempfile.TemporaryDirectory(dir=RESULTS if disk else "/dev/shm") as folder:
-        done = subprocess.run([BUILT / f"bench_{name}", "--json", f"--folder={folder}", *seeded, *options],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+        program = ["/usr/bin/python3", ROOT / "bench" / "python.py"] if name == "python" else [BUILT / f"bench_{name}"]
+        done = subprocess.run([*program, "--json", f"--folder={folder}", *seeded, *options],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False,
+                              env={**os.environ, "PYTHONPATH": str(BUILT.parent / "python")})
     if done.returncode:
         raise RuntimeError(f"bench_{name} {' '.join(options)} failed with status {done.returncode}")
     results = [json.loads(line) for line in done.stdout.splitlines()]

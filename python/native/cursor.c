@@ -111,40 +111,84 @@ static int get(struct cursor *cursor, struct stream_entry *entry)
 	return -1;
 }
 
-static int fill(struct cursor *cursor, struct stream_entry *entries, int room)
+/* Where entries and their bytes go; to NULL: no bytes are wanted. */
+struct portion {
+	struct stream_entry *entries;
+	int room;
+	char *to;
+	size_t bytes;
+};
+
+/* What an entry that was got asks for: 0 it was taken, 1 it is passed over, 2 it ends the portion, -1 with a failure.
+ */
+static int take(struct cursor *cursor, const struct stream_entry *entry, struct portion *portion, bool is_first)
+{
+	/* A seek goes behind the last entry where there is none yet; what came since may be older than was asked. */
+	if (entry->timestamp < cursor->since)
+		return 1;
+	cursor->at_until = entry->timestamp >= cursor->until;
+	if (cursor->at_until || (portion->to && entry->size > portion->bytes))
+		return 2;
+	if (!portion->to)
+		return 0;
+	if (stream_copy_out(cursor->part.owner, entry->offset, entry->timestamp, entry->size, portion->to)) {
+		cursor->at_damage = is_first && failure_errno() == EBADMSG;
+		return is_first ? -1 : 2;
+	}
+	portion->to += entry->size;
+	portion->bytes -= entry->size;
+	return 0;
+}
+
+static int fill(struct cursor *cursor, struct portion *portion)
 {
 	int count = 0;
 
 	if (cursor->at_damage)
 		step(cursor);
 	cursor->at_damage = false;
-	while (count < room && !cursor->at_until) {
-		if (get(cursor, &entries[count])) {
+	while (count < portion->room && !cursor->at_until) {
+		struct stream_entry *entry = &portion->entries[count];
+		if (get(cursor, entry)) {
 			if (errno == ENODATA || count)
 				break; /* what is wrong is told when it is reached */
 			cursor->at_damage = errno == EBADMSG;
 			return stream_failure();
 		}
-		cursor->at_until = entries[count].timestamp >= cursor->until;
-		if (cursor->at_until)
-			break;
-		/* A seek goes behind the last entry where there is none yet; what came since may be older than was
-		 * asked. */
-		count += entries[count].timestamp >= cursor->since;
+		int verdict = take(cursor, entry, portion, !count);
+		if (verdict < 0)
+			return -1;
+		if (verdict == 2)
+			return count || cursor->at_until ? count : portion->room + 1;
+		count += !verdict;
 		step(cursor);
 	}
 	return count;
 }
 
-int cursor_fill(struct cursor *cursor, struct stream_entry *entries, int room)
+static int enter_and_fill(struct cursor *cursor, struct portion *portion)
 {
 	struct stay stay;
 
 	if (part_enter(&cursor->part, &stay))
 		return -1;
-	int count = fill(cursor, entries, room);
+	int count = fill(cursor, portion);
 	part_leave(&cursor->part, &stay);
 	return count;
+}
+
+int cursor_fill(struct cursor *cursor, struct stream_entry *entries, int room)
+{
+	struct portion portion = {.entries = entries, .room = room};
+
+	return enter_and_fill(cursor, &portion);
+}
+
+int cursor_copy(struct cursor *cursor, struct stream_entry *entries, int room, void *to, size_t bytes)
+{
+	struct portion portion = {.entries = entries, .room = room, .to = to, .bytes = bytes};
+
+	return enter_and_fill(cursor, &portion);
 }
 
 void cursor_release(struct cursor *cursor)

@@ -334,42 +334,52 @@ int stream_append_begin(struct stream *stream, struct stream_region *region, con
 	return err;
 }
 
-static int look(struct stream *stream, const struct stream_entry *entry, const void **data)
+static const void *look(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes)
 {
-	struct pmemstream_entry place = {.offset = entry->offset};
+	struct pmemstream_entry place = {.offset = offset};
 
-	if (pmemstream_entry_timestamp(stream->stream, place) != entry->timestamp)
-		return failure_set(ESTALE, "the entry is there no longer: its region was freed, or the file damaged");
-	*data = pmemstream_entry_data(stream->stream, place);
-	if (*data)
+	/* Python code can change what an entry says of itself, and must not read beyond it. */
+	if (pmemstream_entry_timestamp(stream->stream, place) != timestamp ||
+	    pmemstream_entry_size(stream->stream, place) != bytes) {
+		failure_set(ESTALE, "the entry is there no longer: its region was freed, or the file damaged");
+		return NULL;
+	}
+	const void *data = pmemstream_entry_data(stream->stream, place);
+	if (!data)
+		failure_set(EBADMSG, pmemstream_errormsg());
+	return data;
+}
+
+uintptr_t stream_look(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes)
+{
+	struct stay stay;
+
+	if (guard_enter(&stream->guard, &stay))
 		return 0;
-	return failure_set(EBADMSG, pmemstream_errormsg());
+	const void *data = look(stream, offset, timestamp, bytes);
+	guard_leave(&stay);
+	return (uintptr_t)data;
 }
 
-int stream_look(struct stream *stream, const struct stream_entry *entry, const void **data)
+int stream_copy_out(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes, void *to)
 {
-	int err;
+	struct pmemstream_entry place = {.offset = offset};
+	const void *data = look(stream, offset, timestamp, bytes);
 
-	INSIDE(stream, err, look(stream, entry, data));
-	return err;
-}
-
-static int copy(struct stream *stream, const struct stream_entry *entry, void *to)
-{
-	const void *data;
-
-	if (look(stream, entry, &data))
+	if (!data)
 		return -1;
-	memcpy(to, data, entry->size);
+	memcpy(to, data, bytes);
 	/* Its region may have been freed, and used again, while it was copied. */
-	return look(stream, entry, &data);
+	if (pmemstream_entry_timestamp(stream->stream, place) == timestamp)
+		return 0;
+	return failure_set(ESTALE, "the region of the entry was freed");
 }
 
-int stream_copy(struct stream *stream, const struct stream_entry *entry, void *to)
+int stream_copy(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes, void *to)
 {
 	int err;
 
-	INSIDE(stream, err, copy(stream, entry, to));
+	INSIDE(stream, err, stream_copy_out(stream, offset, timestamp, bytes, to));
 	return err;
 }
 

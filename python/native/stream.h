@@ -50,10 +50,10 @@ int stream_appendv(struct stream *stream, struct stream_region *region, const st
 int stream_append_begin(struct stream *stream, struct stream_region *region, const void *data, size_t bytes,
 			struct stream_entry *entry);
 
-/* Where the entry's bytes are; ESTALE: it is there no longer, EBADMSG: damaged. */
-int stream_look(struct stream *stream, const struct stream_entry *entry, const void **data);
-/* Copies them out, whole. to: room for entry->size. */
-int stream_copy(struct stream *stream, const struct stream_entry *entry, void *to);
+/* The address of the entry's bytes; 0 on failure: ESTALE, it is there no longer; EBADMSG, damaged. */
+uintptr_t stream_look(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes);
+/* Copies them out, whole. to: room for the size. */
+int stream_copy(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes, void *to);
 
 int64_t stream_committed(struct stream *stream);
 int64_t stream_persisted(struct stream *stream);
@@ -73,6 +73,9 @@ int stream_statistics(struct stream *stream, struct pmemstream_statistics *stati
 struct cursor;
 struct cursor *cursor_new(struct stream *stream, const struct stream_region *region, uint64_t since, uint64_t until);
 int cursor_fill(struct cursor *cursor, struct stream_entry *entries, int room);
+/* The same with the entries' bytes, one behind the other, as many as there is room for. Where not even the first has
+ * room, room + 1 is returned, entries[0] tells its size, and the cursor stays. */
+int cursor_copy(struct cursor *cursor, struct stream_entry *entries, int room, void *to, size_t bytes);
 void cursor_release(struct cursor *cursor);
 
 /* What was added becomes durable all or none. After commit, or abort, it is over. entries: room for all added. */

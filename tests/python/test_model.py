@@ -119,6 +119,7 @@ class StreamAndModel(RuleBasedStateMachine):
     def agrees(self):
         assert list(self.stream.regions) == list(self.regions)
         assert [(e.timestamp, bytes(e)) for e in self.stream] == self.everything()
+        assert list(self.stream.entries().values()) == [content for _, content in self.everything()]
         assert self.stream.committed == self.stream.persisted == self.last
         for label, items in self.regions.items():
             assert [(e.timestamp, bytes(e)) for e in self.stream.regions[label]] == items

@@ -124,6 +124,10 @@ def test_iteration_goes_on_behind_damage(path):
                 else:
                     seen.append(int(bytes(entry)[-3:]))
             assert seen == [i for i in range(100) if i not in (5, 6, 50)] and errors == 3
+        values = stream.entries().values()
+        assert [int(next(values)[-3:]) for _ in range(5)] == list(range(5))
+        with pytest.raises(pmemstream.DamagedError):
+            next(values)
 
 
 # Regions.
@@ -204,6 +208,17 @@ def test_an_entry_knows_its_region_and_time(stream, region):
     assert first != second and first != 5 and "1: 1 bytes" in repr(first)
 
 
+def test_an_entry_that_was_tampered_with_reads_nothing_else(stream, region):
+    region.append(b"before")
+    for name, values in (("size", (0, 5, 7, 1 << 40, -1)), ("offset", (0, 1, 1 << 50, -8)), ("timestamp", (0, 1, 3, 1 << 63))):
+        for value in values:
+            entry = region.append(b"target")
+            setattr(entry, name, value)
+            for use in (lambda: bytes(entry), lambda: entry.data):
+                with pytest.raises((OSError, OverflowError, ValueError, MemoryError, SystemError)):
+                    use()
+
+
 def test_iteration_is_by_time_since_and_until(stream, region):
     other = stream.regions.create("other", 64 * KIB)
     for i in range(1, 301):
@@ -217,6 +232,23 @@ def test_iteration_is_by_time_since_and_until(stream, region):
     for wrong in (-1, 1 << 64):
         with pytest.raises(OverflowError):
             stream.entries(wrong)
+
+
+def test_values_are_the_bytes_of_the_entries(stream, region):
+    other = stream.regions.create("other", MIB)
+    contents = [bytes([i % 256]) * size for i, size in enumerate([0, 1, 100, 70000, 5, 200000, 0, 65536, 65537] + [1000] * 200)]
+    for i, content in enumerate(contents):
+        (region if len(content) < 10 else other).append(content)
+    assert list(stream.entries().values()) == contents
+    assert list(stream.entries(3, 9).values()) == contents[2:8] and list(stream.entries(500).values()) == []
+    begun = iter(stream)
+    next(begun)
+    assert list(begun.values()) == contents[1:]
+    values = other.entries().values()
+    next(values)
+    other.free()
+    with pytest.raises(pmemstream.StaleError):
+        list(values)
 
 
 def test_an_iterator_goes_on_when_more_is_there(stream, region):

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, List, Optional, Set, Tuple
 
 from nvm._pmemstream import ffi, lib
-from nvm.pmemstream._entry import FOREVER, Entry, Follow
+from nvm.pmemstream._entry import FOREVER, Entry, Follow, new_entry
 from nvm.pmemstream._errors import error_of, failure
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ async def append(stream: "Stream", region: Any, data: Any) -> Entry:
     """Appends, and is done when the entry is durable."""
     hub = stream._hub()
     await hub.room.acquire()
-    raw = ffi.new("struct stream_entry *")
+    raw = new_entry()
     try:
         hub._watch()
         buffer = ffi.from_buffer(data)
@@ -186,7 +186,7 @@ async def append(stream: "Stream", region: Any, data: Any) -> Entry:
     except BaseException:
         hub.room.release()
         raise
-    entry = Entry(stream, raw.offset, raw.timestamp, raw.size, raw.region)
+    entry = Entry(stream, *ffi.unpack(raw, 4))
     await hub.persisted(entry.timestamp, True)
     return entry
 

@@ -13,7 +13,7 @@ from nvm._common import PATIENCE_MS, Buffer, Path, close_at_exit, file_name, pie
 from nvm._pmemstream import ffi, lib
 from nvm._view import Pin
 from nvm.pmemstream._async import Hub, append, running_loop
-from nvm.pmemstream._entry import NOWHERE, Entries, Entry, Follow, wait
+from nvm.pmemstream._entry import NOWHERE, Entries, Entry, Follow, new_entry, wait
 from nvm.pmemstream._errors import MissingError, StaleError, error_of, failure
 from nvm.pmemstream._inspect import Extent
 
@@ -135,18 +135,18 @@ class Region:
         Raises FullError, StaleError, BusyError, ReadOnlyError: nothing was changed; FailedError, CancelledError: the entry may
         be there after the next opening; ValueError if the stream is closed; TypeError for what has no buffer.
         """
-        buffer, raw = ffi.from_buffer(data), ffi.new("struct stream_entry *")
+        buffer, raw = ffi.from_buffer(data), new_entry()
         if lib.stream_append(self._stream._handle, self._raw, buffer, len(buffer), raw):
             raise failure(self._stream.path)
-        return Entry(self._stream, raw.offset, raw.timestamp, raw.size, raw.region)
+        return Entry(self._stream, *ffi.unpack(raw, 4))
 
     def appendv(self, buffers: Iterable[Buffer]) -> Entry:
         """Appends one entry that is gathered from several buffers."""
         vectors, kept = pieces(ffi, buffers)
-        raw = ffi.new("struct stream_entry *")
+        raw = new_entry()
         if lib.stream_appendv(self._stream._handle, self._raw, vectors, len(kept), raw):
             raise failure(self._stream.path)
-        return Entry(self._stream, raw.offset, raw.timestamp, raw.size, raw.region)
+        return Entry(self._stream, *ffi.unpack(raw, 4))
 
     async def append_async(self, data: Buffer) -> Entry:
         """append for asyncio: `entry = await region.append_async(data)`.
@@ -283,11 +283,11 @@ class Batch:
         Raises FullError, StaleError, BusyError: nothing was appended, and the batch is as it was; FailedError, CancelledError: all
         or none may be there after the next opening; ValueError if the batch is over.
         """
-        raw = ffi.new("struct stream_entry[]", self._count + 1)
+        raw = ffi.new("uint64_t[]", 4 * (self._count + 1))
         if lib.batch_commit(self._batch, raw):
             raise failure(self._stream.path, "the batch")
-        self.entries = [Entry(self._stream, e.offset, e.timestamp, e.size, e.region) for e in ffi.unpack(raw, self._count)] \
-            if self._count else []
+        numbers = iter(ffi.unpack(raw, 4 * self._count) if self._count else ())
+        self.entries = [Entry(self._stream, *entry) for entry in zip(numbers, numbers, numbers, numbers)]
         return self.entries
 
     def abort(self) -> None:
@@ -325,10 +325,10 @@ class Series:
     def append(self, data: Buffer) -> Entry:
         """Appends an entry, visible and durable on return. Raises FullError: it fits no region, or the stream has no room
         though retention freed what it could; and what Region.append raises."""
-        buffer, raw = ffi.from_buffer(data), ffi.new("struct stream_entry *")
+        buffer, raw = ffi.from_buffer(data), new_entry()
         if lib.series_append(self._series, buffer, len(buffer), raw):
             raise failure(self._stream.path, "the series")
-        return Entry(self._stream, raw.offset, raw.timestamp, raw.size, raw.region)
+        return Entry(self._stream, *ffi.unpack(raw, 4))
 
     def retain(self) -> None:
         """Frees what retention does not want now. What somebody appends to stays until the next time."""
