@@ -9,6 +9,9 @@
  *   dump                 one line of JSON           reserve R SIZE        left open
  *   kill                 SIGKILL to itself          publish R SIZE FINAL  reserve SIZE bytes, publish FINAL of them
  *   allocate BYTES       free R
+ *   batch R SIZE COUNT   COUNT entries, in region R and the one behind it, or none where there is no room
+ *   series NAME SIZE COUNT  entries to a series of small regions, as far as there is room
+ *   grow FILE BYTES      open it by its path, let it grow where it can, append to region 0, close
  *
  * The granularity is that of PMEM2_FORCE_GRANULARITY. A command that fails ends the program, except open and look: then
  * dump prints the name of the errno.
@@ -227,6 +230,57 @@ static void publish(struct actor *actor, struct pmemstream_region region, size_t
 		must(pmemstream_publish(actor->stream, region, NULL, entry, size), "publish");
 }
 
+static void batch(struct actor *actor, unsigned long index, size_t size, unsigned long count)
+{
+	struct pmemstream_region regions[2] = {region_at(actor, index), region_at(actor, index + 1)};
+	unsigned char data[4096];
+	struct pmemstream_batch *made;
+	int err = 0;
+
+	must(size > sizeof(data) || pmemstream_batch_begin(actor->stream, &made), "batch");
+	for (unsigned long i = 0; i < count && !err; i++) {
+		struct pmemstream_region region = regions[i % 2].offset == UINT64_MAX ? regions[0] : regions[i % 2];
+		fill(actor, data, size);
+		err = pmemstream_batch_add(made, region, NULL, data, size);
+	}
+	err = err || pmemstream_batch_commit(&made, NULL);
+	must(err && errno != ENOSPC, "batch");
+	pmemstream_batch_abort(&made);
+}
+
+static void append_to_series(struct actor *actor, const char *name, size_t size, unsigned long count)
+{
+	const struct pmemstream_series_config config = {.region_bytes = 1000, .keep_bytes = 1200};
+	struct pmemstream_series *series;
+	unsigned char data[900];
+	int err = 0;
+
+	must(size > sizeof(data) || pmemstream_series_open(actor->stream, name, &config, &series), "series");
+	for (unsigned long i = 0; i < count && !err; i++) {
+		fill(actor, data, size);
+		err = pmemstream_series_append(series, data, size, NULL);
+	}
+	/* Another one may hold the newest region's tail for ever. */
+	must(err && errno != ENOSPC && errno != EBUSY, "series");
+	pmemstream_series_close(&series);
+}
+
+static void grow(struct actor *actor, const char *path, size_t bytes)
+{
+	struct pmemstream *stream;
+
+	leave(actor);
+	must(pmemstream_open(&stream, path, NULL), path);
+	must(pmemstream_resize(stream, bytes) && errno != ENOTSUP, "grow");
+	actor->stream = stream;
+	unsigned char data[20];
+	fill(actor, data, sizeof(data));
+	must(pmemstream_append(stream, region_at(actor, 0), NULL, data, sizeof(data), NULL) && errno != ENOSPC &&
+		     errno != EINVAL,
+	     "append");
+	pmemstream_delete(&actor->stream);
+}
+
 static void act(struct actor *actor, const char *verb, char *word, unsigned long a, unsigned long b)
 {
 	unsigned long number = strtoul(word, NULL, 10);
@@ -247,6 +301,12 @@ static void act(struct actor *actor, const char *verb, char *word, unsigned long
 		must(pmemstream_region_free(actor->stream, region_at(actor, number)), verb);
 	else if (!strcmp(verb, "wait"))
 		wait_all(actor);
+	else if (!strcmp(verb, "batch"))
+		batch(actor, number, a, b);
+	else if (!strcmp(verb, "series"))
+		append_to_series(actor, word, a, b);
+	else if (!strcmp(verb, "grow"))
+		grow(actor, word, a);
 	else if (!strcmp(verb, "reserve"))
 		publish(actor, region_at(actor, number), a, SIZE_MAX);
 	else if (!strcmp(verb, "publish"))

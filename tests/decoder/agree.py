@@ -1,10 +1,11 @@
 """agree.py ACTOR [SEED [ROUNDS]]: the library and the second decoder read the same out of the same files.
 
-ACTOR (actor.c) makes streams in many states with the library: fresh, with regions freed and used again, closed, killed,
-opened again and again. Each file is read by stream_decode.py, then by the library, then once more by stream_decode.py
-after the library has recovered and closed it: all three must tell the same. From the states in between, files are made
-as a power cut or damage would leave them: words of a later state mixed into an earlier one, bytes flipped, words zeroed,
-files cut short. Both readers must refuse the same ones, with the same errno, and read the same from the others.
+ACTOR (actor.c) makes streams in many states with the library: fresh, with regions freed and used again, with batches, with
+series that roll, closed, killed, grown, opened again and again. Each file is read by stream_decode.py, then by the library,
+then once more by stream_decode.py after the library has recovered and closed it: all three must tell the same. From the
+states in between, files are made as a power cut or damage would leave them: words of a later state mixed into an earlier
+one, bytes flipped, words zeroed, files cut short. Both readers must refuse the same ones, with the same errno, and read the
+same from the others.
 """
 
 import os
@@ -137,18 +138,27 @@ def scenario(actor, numbers, lives):
     actor.open()
     for _ in range(lives):
         for _ in range(numbers.randrange(1, 9)):
-            verb = numbers.choice(["allocate", "append", "append", "append", "async", "async", "wait", "publish", "fail", "free"])
+            verb = numbers.choice(["allocate", "append", "append", "append", "async", "async", "wait", "publish", "fail", "free",
+                                   "batch", "batch", "series"])
             regions = len(free_bytes(actor))
             size = numbers.choice([usual] * 8 + [0, 1, 8, 31, 32, 33, 64, 100, 250])
             if not regions or verb == "allocate" and regions < 4:
                 actor.tell(f"allocate {numbers.choice([64, 700, 1500, 2500])}")
             elif verb == "free" and regions > 2:
                 actor.tell("wait", f"free {numbers.randrange(regions)}")
+            elif verb == "batch":
+                actor.tell(f"batch {numbers.randrange(regions)} {size} {numbers.randrange(1, 6)}")
+            elif verb == "series":
+                actor.tell(f"series s {size} {numbers.randrange(1, 12)}")
             elif verb not in ("append", "async", "fail", "publish") or not append_somewhere(actor, numbers, verb, size):
                 actor.tell("wait")
             actor.snapshot()
         if numbers.random() < 0.2:
             actor.tell("close")
+        elif numbers.random() < 0.2:
+            actor.tell(f"grow {actor.path} {len(actor.states[-1]) + 4096 * numbers.randrange(1, 3)}")
+            actor.kill()
+            actor.start()
         else:
             if numbers.random() < 0.2 and free_bytes(actor)[0] >= 200:
                 actor.tell("reserve 0 100")
@@ -165,6 +175,8 @@ def free_bytes(actor):
 
 def mixed(earlier, later, numbers):
     """Some words of a later state in an earlier one, as a power cut between them leaves it."""
+    # A file is as large as it is to become before anything else is written.
+    earlier = earlier + bytes(len(later) - len(earlier))
     words = [at for at in range(0, len(later), 8) if earlier[at:at + 8] != later[at:at + 8]]
     image, share = bytearray(earlier), numbers.choice([0.5, 0.9, 0.98])
     for at in words:
