@@ -23,7 +23,7 @@ def made(script, size=8192, block=64, granularity="PAGE"):
         path = pathlib.Path(folder) / "made"
         path.write_bytes(bytes(size))
         for life in script:
-            commands = f"open {path} {block}\n" + "\n".join(life.split(", ")) + "\n"
+            commands = f"open {path} {block}\n" + "\n".join(life.replace("FILE", str(path)).split(", ")) + "\n"
             done = subprocess.run([ACTOR], input=commands, text=True, env={"PMEM2_FORCE_GRANULARITY": granularity},
                                   check=False)
             if done.returncode not in (0, -signal.SIGKILL):
@@ -189,6 +189,15 @@ FILES = {
                                  lambda: slot_of_next_round(Image(made([LIFE + ", kill"])), 4)),
     "batch_cut": ("the last two entries belong to a batch that is not whole", lambda: batch([(6, 1), (7, 1)])),
     "batch_whole": ("three entries are a batch that is whole", lambda: batch([(5, 1), (6, 1)])),
+    "batch_of_two_regions": ("a batch of entries in two regions, then killed", lambda: made([TWO + ", batch 0 20 4, kill"])),
+    "series_that_rolled": ("a series whose first regions were freed, then killed", lambda: made(["series s 200 14, kill"])),
+    "grown": ("a stream that grew by a page, with a region in what was added",
+              lambda: made([TWO + ", grow FILE 12288", "allocate 3000, append 2 50 2, kill"])),
+    "growth_cut_between_header_copies": ("a cut after the first header copy got the new size: it counts",
+                                         lambda: Image(made([TWO + ", grow FILE 12288"])).put(3584 + 48, "Q", 8192)
+                                         .sum(3584 + 508, b"", (3584, 3584 + 508)).data),
+    "growth_cut_before_header_copies": ("a cut after the file grew: the stream did not yet",
+                                        lambda: made([TWO]) + bytes(4096)),
     "lost_stretch": ("a repair gave up an entry", lambda: (lambda i: i.entry(i.regions[0], 1, 6, "H", 4).data)(Image(made([LIFE])))),
     "label": ("a region with a label", lambda: (lambda i: i.put(i.regions[0].offset + 64, "7s", b"journal")
                                                 .region_header(i.regions[0]).data)(Image(made([LIFE])))),
