@@ -10,8 +10,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&command_create, &command_region, &command_append, &command_cat, &command_tail,    &command_info,
-	&command_check,  &command_repair, &command_dump,   &command_log, &command_convert,
+	&command_create, &command_region, &command_append, &command_cat,   &command_tail, &command_info,
+	&command_check,  &command_repair, &command_dump,   &command_bench, &command_log,  &command_convert,
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

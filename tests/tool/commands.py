@@ -12,7 +12,7 @@ import time
 
 from harness import TOOL, call, claim, entries, environment, equal, main, on_terminal, out, refusal, start, stream
 
-COMMANDS = ["create", "region", "append", "cat", "tail", "info", "check", "repair", "dump", "log", "convert"]
+COMMANDS = ["create", "region", "append", "cat", "tail", "info", "check", "repair", "dump", "bench", "log", "convert"]
 
 
 @claim
