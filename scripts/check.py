@@ -136,6 +136,8 @@ def format_stage():
                          [CLANG_FORMAT, "--dry-run", "-Werror", "--", *files])
     scripts = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "scripts").glob("*.sh"))] + [".ci/run"]
     tally.add(command_case("shell scripts pass shellcheck", ["shellcheck", *scripts]))
+    tally.add(command_case("the completion for bash passes shellcheck", [
+        "shellcheck", "--shell=bash", "--exclude=SC2207", "src/tool/completion/pmemstream.bash"])) # words, as bash wants them
     return tally
 
 

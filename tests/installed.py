@@ -102,6 +102,7 @@ def check_debian_layout():
         if not (libraries / f"{name}.so").exists() or not pc.exists() or "prefix=/usr\n" not in pc.read_text():
             problems.append(f"{name} or its pkg-config file is not in {libraries}, or not for /usr")
     tap.case("PREFIX=/usr puts the libraries where Debian has them", problems)
+    tap.case("PREFIX=/usr: the tool finds its libraries, a private libpmemlog among them", check_tool(root / "usr", "lib/pmemstream"))
     package = root / "usr" / "lib" / "python3" / "dist-packages"
     tap.case("PREFIX=/usr: the Python package is where Debian's is, and loads our private libpmemlog",
              check_python(package, root / "usr" / "lib", PYTHONPATH=str(package)))
@@ -174,6 +175,31 @@ def check_pip():
     tap.case("make uninstall with that PREFIX leaves no file", make("uninstall", "/", prefix) or files_below(prefix))
 
 
+def check_tool(prefix, libpmemlog):
+    """The installed tool finds the libraries it was installed with, and only those, without being told where they are."""
+    tool = prefix / "bin" / "pmemstream"
+    environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    try:
+        done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False, env=environment)
+        linked = subprocess.run(["ldd", tool], capture_output=True, text=True, check=False, env=environment).stdout
+    except OSError as error:
+        return str(error)
+    problems = [] if done.stdout == f"pmemstream {VERSION}\n" else [f"--version: {done}"]
+    for name, folder in (("libpmemstream.so.0", ""), ("libminiasync.so.0", ""), ("libpmemlog.so.1", libpmemlog)):
+        found = re.search(rf"{re.escape(name)} => (\S+)", linked)
+        where = pathlib.Path(os.path.normpath(found.group(1))) if found else pathlib.Path("nowhere")
+        if prefix not in where.parents or (folder and where.parent != prefix / folder):
+            problems.append(f"{name} is taken from {where}")
+    return problems
+
+
+def check_tool_tests(prefix):
+    """The tests of the tool, with the installed one."""
+    (CHECK / "tool").mkdir()
+    return run(["env", "-u", "LD_LIBRARY_PATH", "python3", ROOT / "tests" / "tool" / "commands.py", prefix / "bin" / "pmemstream"],
+               CHECK / "tool", TESTS_SOURCE=str(ROOT / "tests"), TMPDIR=str(CHECK / "tool"))
+
+
 CMAKE_LISTS = """cmake_minimum_required(VERSION 3.18)
 project(stranger C)
 find_package(libminiasync 0.2 REQUIRED)
@@ -224,6 +250,10 @@ def main():
              check_python(package, prefix / "lib", PYTHONPATH=str(package)))
     for source in sorted((ROOT / "examples").glob("*.py")):
         tap.case(f"example {source.name} runs on the installed package", check_script(source, package))
+    tap.case("the tool finds its libraries wherever it is installed", check_tool(prefix, "lib"))
+    tap.case("the tests of the tool pass with the installed one", check_tool_tests(prefix))
+    wanted = ["share/man/man1/pmemstream.1", "share/bash-completion/completions/pmemstream", "share/zsh/site-functions/_pmemstream"]
+    tap.case("the tool's manual page and completions are installed", [f"{name} is missing" for name in wanted if not (prefix / name).exists()])
     tap.case("CMake's find_package finds libminiasync", check_cmake_package(prefix))
     for source in sorted((ROOT / "examples").glob("*.c")):
         tap.case(f"example {source.stem} builds and runs on the installed libraries", check_example(source, environment))

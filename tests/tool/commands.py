@@ -560,5 +560,49 @@ def the_screen_of_shell_in_the_readme_is_what_one_sees():
     equal(found, expected)
 
 
+COMPLETION = pathlib.Path(__file__).resolve().parent.parent.parent / "src" / "tool" / "completion"
+
+
+def completed(*words):
+    """What bash would offer for the last of the words."""
+    script = f"""source '{COMPLETION / "pmemstream.bash"}'; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _pmemstream
+        for each in "${{COMPREPLY[@]}}"; do echo "$each"; done"""
+    done = subprocess.run(["bash", "-c", script, "bash", "pmemstream", *words], capture_output=True, text=True, timeout=60, check=True,
+                          env=environment(PATH=f"{os.path.dirname(TOOL)}:{os.environ['PATH']}"))
+    assert not done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+@claim
+def completion_offers_what_the_help_tells():
+    zsh = (COMPLETION / "_pmemstream").read_text()
+    equal(completed(""), COMMANDS[:9] + ["bench", "log", "convert", "--help", "--version"])
+    for command in COMMANDS:
+        told = set(re.findall(r"(?:^|\s|\[)(--[a-z][a-z-]+)", out(command, "--help").decode())) | {"--help"}
+        equal(set(completed(command, "--")), told, command)
+        line = zsh[zsh.index(f"\n  {command}) _arguments"):].split(" ;;")[0]
+        for name in ("region", "format", "framing", "json", "help"):
+            line = line.replace(f"${name} ", zsh[zsh.index(f"\n  {name}=("):].split("\n  ", 3 if name in ("format", "framing") else 2)[1] + " ") \
+                if name not in ("format", "framing") else \
+                line.replace(f"${name} ", re.search(rf"\n  {name}=\((.*?)\)\n  \w", zsh, re.DOTALL).group(1) + " ")
+        equal({option for option in re.findall(r"--[a-z][a-z-]+", line)}, told, f"{command} in zsh")
+
+
+@claim
+def completion_knows_words_files_and_labels():
+    path = stream("my.stream", web="8K")
+    out("region", "add", path, "a b", "--size=8K")
+    equal(completed("cat", "--format", "r"), ["raw"])
+    equal(completed("cat", "--format", "="), ["text", "json", "raw", "length-prefixed"])
+    equal(completed("append", "x", "--durability", "=", "b"), ["batch"])
+    equal(completed("region", ""), ["add", "rm", "ls"])
+    equal(completed("log", "c"), ["create", "cat", "check"])
+    equal(completed("cat", "my"), ["my.stream"])
+    equal(completed("cat", "my.stream", "--region", ""), ["web", "a b"])
+    equal(completed("cat", "my.stream", "-r", "w"), ["web"])
+    equal(completed("tail", "-n", ""), [])
+    equal(completed("re"), ["region", "repair"])
+
+
 if __name__ == "__main__":
     main()
