@@ -49,9 +49,7 @@ static const struct option options[] = {
 	OPTIONS_COMMON,
 };
 
-enum { LIST_MAX = 16, RESULTS_MAX = LIST_MAX * (1 + 2 * LIST_MAX), SIZE_MAX_BYTES = 16 << 20, SECONDS_MAX = 3600 };
-
-#define SECOND_NS UINT64_C(1000000000)
+enum { LIST_MAX = 16, RESULTS_MAX = LIST_MAX * (1 + 2 * LIST_MAX), SIZE_MAX_BYTES = 16 << 20 };
 
 struct list {
 	uint64_t values[LIST_MAX];
@@ -61,7 +59,7 @@ struct list {
 struct job {
 	const char *path, *svg;
 	struct list sizes, threads, durabilities;
-	uint64_t seconds, space;
+	uint64_t run_ns, space;
 	bool histogram, json;
 	struct pmemstream *stream;
 	struct measure_floor floor;
@@ -185,10 +183,8 @@ static int measure_one(struct job *job, const struct measure_case *of)
 static int measure_all(struct job *job)
 {
 	for (size_t s = 0; s < job->sizes.count; s++) {
-		struct measure_case of = {.what = MEASURE_FLOOR,
-					  .bytes = job->sizes.values[s],
-					  .threads = 1,
-					  .run_ns = job->seconds * SECOND_NS};
+		struct measure_case of = {
+			.what = MEASURE_FLOOR, .bytes = job->sizes.values[s], .threads = 1, .run_ns = job->run_ns};
 		int status = measure_one(job, &of);
 		for (size_t d = 0; d < job->durabilities.count; d++)
 			for (size_t t = 0; !status && t < job->threads.count && output_works(); t++) {
@@ -220,6 +216,7 @@ static int bench(struct job *job)
 		else
 			printf("The floor is %s; xN: so many threads.\n\n%-18s %9s %8s %8s %8s %8s  %6s %6s\n",
 			       job->floor.how, "", "per s", "p50", "p99", "p99.9", "max", "fences", "syncs");
+		fflush(stdout);
 		status = measure_all(job);
 		if (job->json)
 			puts("\n]");
@@ -251,9 +248,7 @@ static int take_option(struct job *job, int option)
 		fine = read_list("--durability", 'd', optarg, &job->durabilities);
 		break;
 	case 'S':
-		fine = options_number(&command_bench, "--seconds", optarg, 1, &job->seconds);
-		if (fine && job->seconds > SECONDS_MAX)
-			return options_wrong(&command_bench, "--seconds %s is more than an hour", optarg);
+		fine = options_seconds(&command_bench, "--seconds", optarg, &job->run_ns);
 		break;
 	case 'r':
 		fine = options_size(&command_bench, "--space", optarg, &job->space);
@@ -276,7 +271,7 @@ static int run(int argc, char **argv)
 		.sizes = {.values = {64, 1024}, .count = 2},
 		.threads = {.values = {1, 4}, .count = 2},
 		.durabilities = {.values = {MEASURE_EACH, MEASURE_BATCH}, .count = 2},
-		.seconds = 1,
+		.run_ns = 1000000000,
 		.space = 64 << 20,
 	};
 	int option, status;

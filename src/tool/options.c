@@ -154,6 +154,20 @@ bool options_number(const struct command *command, const char *option, const cha
 	return true;
 }
 
+bool options_seconds(const struct command *command, const char *option, const char *text, uint64_t *ns)
+{
+	enum { MOST = 3600 };
+	char *end = NULL;
+	double seconds = strspn(text, "0123456789.") == strlen(text) ? strtod(text, &end) : 0;
+
+	if (!end || end == text || *end || !(seconds > 0 && seconds <= MOST)) {
+		options_wrong(command, "%s %s is no number of seconds above 0 and up to %d", option, text, MOST);
+		return false;
+	}
+	*ns = (uint64_t)(seconds * 1e9);
+	return true;
+}
+
 int options_word(const struct command *command, const char *option, const char *text, const char *const *words)
 {
 	char all[256] = "";

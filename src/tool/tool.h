@@ -55,6 +55,9 @@ bool options_size(const struct command *command, const char *option, const char 
 bool options_number(const struct command *command, const char *option, const char *text, uint64_t least,
 		    uint64_t *number);
 
+/* Seconds with decimals, above 0 and up to an hour: in nanoseconds. */
+bool options_seconds(const struct command *command, const char *option, const char *text, uint64_t *ns);
+
 /* The place of text in a list of words that ends with NULL; -1, reported, if it is none of them. */
 int options_word(const struct command *command, const char *option, const char *text, const char *const *words);
 

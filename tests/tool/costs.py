@@ -9,14 +9,15 @@ import subprocess
 
 from harness import call, claim, equal, main, out, refusal, start
 
-SHORT = ["--seconds", "1", "--space", "1M"]
+SHORT = ["--seconds", "0.2", "--space", "1M"]
 
 
 @claim
 def wrong_usage_is_one_line_and_status_2():
     for arguments in (["bench"], ["bench", "a", "b"], ["bench", "a", "--size=x"], ["bench", "a", "--size=64,,1K"], ["bench", "a", "--size=1G"],
                       ["bench", "a", "--threads=0"], ["bench", "a", "--threads=65"], ["bench", "a", "--durability=close"],
-                      ["bench", "a", "--seconds=0"], ["bench", "a", "--seconds=4000"], ["bench", "a", "--json", "--histogram"],
+                      ["bench", "a", "--seconds=0"], ["bench", "a", "--seconds=4000"], ["bench", "a", "--seconds=-1"], ["bench", "a", "--seconds=nan"], ["bench", "a", "--seconds=1e3"],
+                      ["bench", "a", "--seconds="], ["bench", "a", "--seconds=."], ["bench", "a", "--json", "--histogram"],
                       ["bench", "a", "--size=" + ",".join(["64"] * 17)]):
         refusal(*arguments, status=2)
     pathlib.Path("mine").write_text("precious")
