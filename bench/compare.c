@@ -67,16 +67,15 @@ struct worker {
 const struct subject_kind *subject_find(const char *name, size_t length)
 {
 	static const struct subject_kind *const kinds[] = {
-		&subject_stream,         &subject_stream_async, &subject_floor, &subject_store,   &subject_libpmemlog,
-		&subject_our_libpmemlog, &subject_sqlite,       &subject_lmdb,  &subject_rocksdb,
+		&subject_stream,       &subject_stream_async, &subject_floor,      &subject_floor_checks,
+		&subject_floor_locked, &subject_store,        &subject_libpmemlog, &subject_our_libpmemlog,
+		&subject_sqlite,       &subject_lmdb,         &subject_rocksdb,
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		if (strlen(kinds[i]->name) == length && !memcmp(kinds[i]->name, name, length))
 			return kinds[i];
-	bench_die(name, "no subject begins like that; there are stream, stream_async, floor, store, libpmemlog, "
-			"our_libpmemlog, "
-			"sqlite, lmdb, rocksdb");
+	bench_die(name, "no subject begins like that; --help tells which there are");
 }
 
 static unsigned entries_of(const struct comparison *comparison, const struct subject_kind *kind, uint64_t size,

@@ -6,10 +6,16 @@
  * Disk    the same record by pwrite into a file whose blocks were all written before, then fdatasync.
  *
  * "store" is the same record by ordinary stores to the map: flushed and fenced, or synced by msync.
+ *
+ * Between the floor and a stream, in memory, lie two more, by which the price of what a stream adds can be told:
+ * "floor_checks" has the checks of a stream's entries: CRC-64 of the data, CRC32C of the head; "floor_locked" also
+ * takes place and number under a lock that all threads share, and then publishes the number.
  */
 #include "subject.h"
 
 #include "base/crc32c.h"
+#include "base/crc64.h"
+#include "base/spinlock.h"
 #include "medium/medium.h"
 
 #include <errno.h>
@@ -32,27 +38,34 @@ struct place {
 	char *record; /* disk: head and data as one piece */
 };
 
+enum variant { PLAIN, STORES, CHECKS, LOCKED };
+
 struct floor {
 	char *base;
 	size_t bytes;
 	int fd;
-	bool disk, wide, stores;
+	bool disk, wide;
+	enum variant variant;
 	unsigned fence_every;
 	struct medium medium;
 	struct place places[SUBJECT_THREADS_MAX];
+	_Alignas(MEDIUM_LINE_BYTES) struct spinlock lock;
+	_Alignas(MEDIUM_LINE_BYTES) _Atomic uint64_t published;
 };
 
-static void *open_place(const struct subject_setup *setup, char *configuration, bool stores)
+static void *open_variant(const struct subject_setup *setup, char *configuration, enum variant variant)
 {
 	struct floor *floor = aligned_alloc(MEDIUM_LINE_BYTES, sizeof(*floor));
 	char path[BENCH_PATH_BYTES];
 
 	if (!floor)
 		bench_die("floor", "no memory");
+	if (setup->disk && (variant == CHECKS || variant == LOCKED))
+		bench_die("floor_checks, floor_locked", "only in memory");
 	*floor = (struct floor){
-		.disk = setup->disk, .stores = stores, .fence_every = setup->fence_every ? setup->fence_every : 1};
+		.disk = setup->disk, .variant = variant, .fence_every = setup->fence_every ? setup->fence_every : 1};
 	floor->bytes = subject_round_up(setup->room_bytes + (1 << 20), MEDIUM_PAGE_BYTES);
-	snprintf(path, sizeof(path), "%s/%s", setup->folder, stores ? "store" : "floor");
+	snprintf(path, sizeof(path), "%s/floor.%d", setup->folder, variant);
 	floor->base = bench_map_written(path, floor->bytes, &floor->fd);
 	if (medium_from_range(&floor->medium, floor->base, floor->bytes, setup->disk ? MEDIUM_PAGE : MEDIUM_CACHE_LINE,
 			      true))
@@ -62,7 +75,7 @@ static void *open_place(const struct subject_setup *setup, char *configuration, 
 #endif
 	for (unsigned i = 0; setup->disk && i < SUBJECT_THREADS_MAX; i++)
 		floor->places[i].record = calloc(1, HEAD_BYTES + (1 << 20));
-	if (stores)
+	if (variant == STORES)
 		snprintf(configuration, SUBJECT_CONFIGURATION_BYTES,
 			 "ordinary stores of head, CRC32C and data to a map, then %s",
 			 setup->disk ? "msync" : "flush and fence");
@@ -71,27 +84,38 @@ static void *open_place(const struct subject_setup *setup, char *configuration, 
 			 "pwrite of head, CRC32C and data into written blocks, fdatasync");
 	else
 		snprintf(configuration, SUBJECT_CONFIGURATION_BYTES,
-			 "%s stores past the cache of head, CRC32C and data in whole lines, 1 fence for %u",
-			 floor->wide ? "32-byte" : "libpmem2's", floor->fence_every);
+			 "%s stores past the cache of head, %s and data in whole lines, 1 fence for %u%s",
+			 floor->wide ? "32-byte" : "libpmem2's", variant == PLAIN ? "CRC32C" : "a stream's checks",
+			 floor->fence_every, variant == LOCKED ? ", place and number under a lock" : "");
 	return floor;
 }
 
 static void *open_floor(const struct subject_setup *setup, char *configuration)
 {
-	return open_place(setup, configuration, false);
+	return open_variant(setup, configuration, PLAIN);
 }
 
 static void *open_store(const struct subject_setup *setup, char *configuration)
 {
-	return open_place(setup, configuration, true);
+	return open_variant(setup, configuration, STORES);
+}
+
+static void *open_checks(const struct subject_setup *setup, char *configuration)
+{
+	return open_variant(setup, configuration, CHECKS);
+}
+
+static void *open_locked(const struct subject_setup *setup, char *configuration)
+{
+	return open_variant(setup, configuration, LOCKED);
 }
 
 static void begin_floor(void *state, unsigned threads)
 {
 	struct floor *floor = state;
-	size_t share = floor->bytes / threads / MEDIUM_LINE_BYTES * MEDIUM_LINE_BYTES;
+	size_t share = floor->bytes / (floor->variant == LOCKED ? 1 : threads) / MEDIUM_LINE_BYTES * MEDIUM_LINE_BYTES;
 
-	for (unsigned i = 0; i < threads; i++) {
+	for (unsigned i = 0; i < (floor->variant == LOCKED ? 1 : threads); i++) {
 		floor->places[i].begin = floor->places[i].off = share * i;
 		floor->places[i].end = share * (i + 1);
 	}
@@ -115,24 +139,58 @@ __attribute__((target("avx2"))) static inline void put_wide(char *to, const void
 }
 #endif
 
-static void put_line_record(struct floor *floor, struct place *place, const void *data, size_t size)
+static void put_line_record(struct floor *floor, char *to, const uint64_t *head, const void *data, size_t size,
+			    bool fence)
 {
-	uint64_t head[HEAD_BYTES / 8] = {size, ++place->number, 1, crc32c(0, data, size)};
-	char *to = floor->base + place->off;
-
 #if defined(__x86_64__)
 	if (floor->wide)
 		put_wide(to, head, data, size);
 	else
 #endif
-		medium_stream(&floor->medium, to, head, sizeof(head), data, size);
-	if (place->number % floor->fence_every == 0) {
+		medium_stream(&floor->medium, to, head, HEAD_BYTES, data, size);
+	if (!fence)
+		return;
 #if defined(__x86_64__)
-		_mm_sfence();
+	_mm_sfence();
 #else
-		medium_fence(&floor->medium);
+	medium_fence(&floor->medium);
 #endif
-	}
+}
+
+static void put_plain_record(struct floor *floor, struct place *place, const void *data, size_t size)
+{
+	uint64_t head[HEAD_BYTES / 8] = {size, ++place->number, 1, crc32c(0, data, size)};
+
+	put_line_record(floor, floor->base + place->off, head, data, size, place->number % floor->fence_every == 0);
+}
+
+/* The seed that goes first, the place, and the head up to its check. */
+static uint32_t head_check(const uint64_t *head, uint64_t off)
+{
+	uint32_t crc = crc32c(0x5eed, &off, sizeof(off));
+
+	return crc32c(crc, head, HEAD_BYTES - sizeof(uint32_t));
+}
+
+static void put_checked_record(struct floor *floor, struct place *own, const void *data, size_t size, size_t stride)
+{
+	uint64_t check = crc64(0, data, size);
+	struct place *place = floor->variant == LOCKED ? &floor->places[0] : own;
+
+	if (floor->variant == LOCKED)
+		spinlock_take(&floor->lock);
+	uint64_t off = place->off, number = ++place->number;
+	place->off += stride;
+	if (place->off + stride > place->end)
+		place->off = place->begin;
+	if (floor->variant == LOCKED)
+		spinlock_leave(&floor->lock);
+
+	uint64_t head[HEAD_BYTES / 8] = {size, number, 1, (uint32_t)(check ^ check >> 32)};
+	head[3] |= (uint64_t)head_check(head, off) << 32;
+	put_line_record(floor, floor->base + off, head, data, size, number % floor->fence_every == 0);
+	if (floor->variant == LOCKED)
+		atomic_store_explicit(&floor->published, number, memory_order_release);
 }
 
 static void put_disk_record(struct floor *floor, struct place *place, const void *data, size_t size)
@@ -161,14 +219,18 @@ static void store_record(struct floor *floor, struct place *place, const void *d
 
 static inline void put_record(struct floor *floor, struct place *place, const void *data, size_t size, size_t stride)
 {
+	if (floor->variant == CHECKS || floor->variant == LOCKED) {
+		put_checked_record(floor, place, data, size, stride);
+		return;
+	}
 	if (place->off + stride > place->end)
 		place->off = place->begin;
-	if (floor->stores)
+	if (floor->variant == STORES)
 		store_record(floor, place, data, size);
 	else if (floor->disk)
 		put_disk_record(floor, place, data, size);
 	else
-		put_line_record(floor, place, data, size);
+		put_plain_record(floor, place, data, size);
 	place->off += stride;
 }
 
@@ -205,6 +267,22 @@ const struct subject_kind subject_floor = {
 const struct subject_kind subject_store = {
 	.name = "store",
 	.open = open_store,
+	.begin = begin_floor,
+	.append = append_floor,
+	.close = close_floor,
+};
+
+const struct subject_kind subject_floor_checks = {
+	.name = "floor_checks",
+	.open = open_checks,
+	.begin = begin_floor,
+	.append = append_floor,
+	.close = close_floor,
+};
+
+const struct subject_kind subject_floor_locked = {
+	.name = "floor_locked",
+	.open = open_locked,
 	.begin = begin_floor,
 	.append = append_floor,
 	.close = close_floor,

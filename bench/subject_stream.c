@@ -58,6 +58,13 @@ static void *open_log(const struct subject_setup *setup, char *configuration)
 	return log;
 }
 
+static void *open_async(const struct subject_setup *setup, char *configuration)
+{
+	if (!setup->batch)
+		bench_die("stream_async", "only in bench_async, which says how many entries wait together");
+	return open_log(setup, configuration);
+}
+
 static void begin_log(void *state, unsigned threads)
 {
 	struct log *log = state;
@@ -138,7 +145,7 @@ const struct subject_kind subject_stream = {
 
 const struct subject_kind subject_stream_async = {
 	.name = "stream_async",
-	.open = open_log,
+	.open = open_async,
 	.begin = begin_log,
 	.append = append_batches,
 	.costs = count_log,

@@ -32,6 +32,7 @@ RUNS = 5
 STAGES = {
     "memory": [["append", "--subjects=floor,store,stream,libpmemlog", "--latencies", "--rounds=7"],
                ["append", "--subjects=stream,sqlite,lmdb,rocksdb", "--latencies", "--rounds=3"]],
+    "parts": [["append", "--subjects=floor,floor_checks,floor_locked,stream", "--threads=1,2", "--rounds=5"]],
     "disk": [["append", "--medium=disk", "--subjects=floor,store,stream,libpmemlog,sqlite,lmdb,rocksdb", "--latencies",
               "--rounds=5"]],
     "async": [["async", "--rounds=7"]],
