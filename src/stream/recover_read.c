@@ -260,7 +260,9 @@ int recover_read(struct recovery *recovery, struct pmemstream *stream, uint64_t 
 	bool torn = recovery->stream_slot_torn;
 	for (size_t i = 0; i < recovery->region_count; i++)
 		torn = torn || recovery->regions[i].torn;
-	recovery->clean = (recovery->slot.flags & FORMAT_CLEAN) && !torn;
+	/* Who closed it had written all that any slot or record tells of: else a later stream slot was lost. */
+	bool behind = recovery->watermark > recovery->slot.persisted || recovery->highest_epoch > recovery->slot.epoch;
+	recovery->clean = (recovery->slot.flags & FORMAT_CLEAN) && !torn && !behind;
 	recovery->kept = recovery->slot.persisted;
 	stream->epoch = recovery->slot.epoch;
 	return 0;

@@ -215,6 +215,8 @@ int survey_regions(struct survey *survey)
 		region->scan_end_off = region->kept_off = region->tail_off;
 		torn = torn || !region->slot_valid[0] || !region->slot_valid[1];
 	}
-	survey->clean = survey->slot_known && (survey->slots[survey->current].flags & FORMAT_CLEAN) && !torn;
+	const struct format_stream_slot *slot = &survey->slots[survey->current];
+	bool behind = survey->vouched > slot->persisted || survey->epoch > slot->epoch;
+	survey->clean = survey->slot_known && (slot->flags & FORMAT_CLEAN) && !torn && !behind;
 	return check_generations(survey);
 }

@@ -122,7 +122,9 @@ class Stream:
         self.read_header()
         self.read_slots()
         self.regions = self.read_regions()
-        self.clean = bool(self.flags & 1) and not self.torn and not any(region.torn for region in self.regions)
+        self.clean = bool(self.flags & 1) and not self.torn and not any(region.torn for region in self.regions) and \
+            max([self.record_p] + [region.vouched for region in self.regions]) <= self.p and \
+            max([self.record_epoch] + [region.highest_epoch for region in self.regions]) <= self.epoch
         self.end = self.p if self.clean else self.recover()
 
     def read_header(self):

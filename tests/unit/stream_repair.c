@@ -247,6 +247,30 @@ static void entries_of_a_lost_checkpoint_are_kept_behind_a_hole(void **state)
 	}
 }
 
+/* The device kept everything but what was written to the stream's checkpoints. */
+static void a_clean_end_that_is_older_than_the_regions_is_not_believed(void **state)
+{
+	(void)state;
+	FOR_KINDS(i)
+	{
+		struct history history;
+		struct told told;
+		history_begin(&history, kinds[i].granularity, kinds[i].block_size, kinds[i].alignment, 90 + i);
+		history_append(&history, 20);
+		history_close(&history);
+		unsigned char slots[1024];
+		memcpy(slots, history.medium.base + 512, sizeof(slots));
+		history_open(&history);
+		history_append(&history, 20);
+		history_stop(&history);
+		memcpy(history.medium.base + 512, slots, sizeof(slots));
+		assert_int_equal(history_check(&history, false, &told), -1);
+		assert_int_equal(errno, EBADMSG);
+		assert_repaired(&history, 0, false);
+		history_end(&history);
+	}
+}
+
 static void what_cannot_be_proven_is_refused_untouched(void **state)
 {
 	(void)state;
@@ -586,6 +610,7 @@ int main(void)
 		cmocka_unit_test(a_damaged_entry_is_the_only_one_that_is_lost),
 		cmocka_unit_test(a_sector_of_entries_is_one_lost_stretch),
 		cmocka_unit_test(entries_of_a_lost_checkpoint_are_kept_behind_a_hole),
+		cmocka_unit_test(a_clean_end_that_is_older_than_the_regions_is_not_believed),
 		cmocka_unit_test(what_cannot_be_proven_is_refused_untouched),
 		cmocka_unit_test(random_damage_is_told_and_repaired),
 		cmocka_unit_test(a_repair_that_is_cut_off_can_be_done_again),
