@@ -123,6 +123,7 @@ int cursor_read(struct cursor *cursor, struct cursor_entry *read)
 	if (pmemstream_entry_timestamp(cursor->stream, entry) != timestamp ||
 	    pmemstream_entry_size(cursor->stream, entry) != bytes)
 		return 0;
-	*read = (struct cursor_entry){.region = region, .timestamp = timestamp, .bytes = bytes, .data = copy.data};
+	*read = (struct cursor_entry){
+		.region = region, .timestamp = timestamp, .bytes = bytes, .data = bytes ? copy.data : ""};
 	return 1;
 }
