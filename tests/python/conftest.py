@@ -80,8 +80,10 @@ def no_test_hangs():
 
 def run_script(text, *arguments, folder=None, **environment):
     """Runs a Python program of its own; returns the finished process."""
-    # Meson names the build's libraries there; a program is to find them without.
-    inherited = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    # Meson names the build's libraries in LD_LIBRARY_PATH; a program is to find them without. In development mode event loops
+    # complain of a slow machine; what else that mode does is asked for by name.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("LD_LIBRARY_PATH", "PYTHONDEVMODE")}
+    inherited = {"PYTHONMALLOC": "debug", "PYTHONWARNINGS": "default", "PYTHONFAULTHANDLER": "1", **inherited}
     return subprocess.run([sys.executable, "-B", "-c", textwrap.dedent(text), *map(str, arguments)], cwd=folder,
                           capture_output=True, text=True, timeout=SECONDS, check=False, env={**inherited, **environment})
 
