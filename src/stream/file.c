@@ -198,9 +198,6 @@ static int map(struct file *file, uint64_t from, uint64_t to)
 	struct pmem2_source *source = NULL;
 	int err;
 
-	if (file->map_count == FILE_MAPS)
-		return error_set(ENOTSUP, "%s has grown %d times: close and open it to let it grow again", file->path,
-				 FILE_MAPS - 1);
 	err = pmem2_config_new(&config);
 	if (!err)
 		err = pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE);
@@ -390,20 +387,29 @@ int file_medium_page(struct file *file, struct medium *medium)
 	return file_medium(file, medium);
 }
 
-int file_map_more(struct file *file, uint64_t bytes)
+/* Whether what the file grows by could be mapped behind what is. */
+static int check_growth(const struct file *file, uint64_t bytes)
 {
-	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-
-	if (bytes > pmem2_vm_reservation_get_size(file->reservation) || file->bytes % page_bytes)
+	if (file->map_count == FILE_MAPS)
+		return error_set(ENOTSUP, "%s has grown %d times: close and open it to let it grow again", file->path,
+				 FILE_MAPS - 1);
+	if (bytes > pmem2_vm_reservation_get_size(file->reservation) || file->bytes % (uint64_t)sysconf(_SC_PAGESIZE))
 		return error_set(ENOTSUP, "%s: no addresses were reserved for %zu bytes: close and open it", file->path,
 				 (size_t)bytes);
-	return map(file, file->bytes, bytes);
+	return 0;
+}
+
+int file_map_more(struct file *file, uint64_t bytes)
+{
+	return check_growth(file, bytes) ? -1 : map(file, file->bytes, bytes);
 }
 
 int file_grow(struct file *file, uint64_t bytes)
 {
 	uint64_t former = file->bytes;
 
+	if (check_growth(file, bytes))
+		return -1; /* before anything is written */
 	if (!write_zeros(file->fd, file->path, former, bytes) && !file_map_more(file, bytes))
 		return 0;
 	int err = errno;

@@ -37,7 +37,8 @@ static struct stream_options options_of(const struct pmemstream_config *config)
 	return (struct stream_options){
 		.alignment = config->alignment,
 		.window = config->window,
-		.reservation_ns = config->reservation_ns,
+		/* So that a moment and it can be added. */
+		.reservation_ns = config->reservation_ns < INT64_MAX ? config->reservation_ns : INT64_MAX,
 		.new_block_size = config->block_size ? config->block_size : DEFAULT_BLOCK_SIZE,
 		.must_exist = !(config->flags & PMEMSTREAM_CREATE),
 	};
@@ -175,6 +176,8 @@ EXPORT int pmemstream_open(struct pmemstream **stream, const char *path, const s
 		return error_set(EINVAL, "no %s", stream ? "path" : "place for the stream");
 	if (check_config(used, PMEMSTREAM_READ_ONLY | PMEMSTREAM_COMMITTED | PMEMSTREAM_CREATE | PMEMSTREAM_PREFAULT))
 		return -1;
+	if ((used->flags & PMEMSTREAM_COMMITTED) && !(used->flags & PMEMSTREAM_READ_ONLY))
+		return error_set(EINVAL, "PMEMSTREAM_COMMITTED is for reading: it needs PMEMSTREAM_READ_ONLY");
 	if ((used->flags & PMEMSTREAM_CREATE) && (used->flags & PMEMSTREAM_READ_ONLY))
 		return error_set(EINVAL, "a stream cannot be created for reading only");
 	struct stream_options options = options_of(used);
