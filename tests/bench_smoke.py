@@ -23,7 +23,7 @@ LIMIT_STEP = 65536
 
 # Instructions of one durable append and of one step of an iterator; about a third above what gcc 12 makes of them.
 APPEND_INSTRUCTIONS = {64: 1200, 256: 1400, 1024: 2400, 4096: 5000}
-STEP_INSTRUCTIONS = {"walk_checking": 2200, "walk_reading": 2000}
+STEP_INSTRUCTIONS = {"walk_checking": 780, "walk_reading": 560}
 
 
 def program(name):
