@@ -32,7 +32,6 @@ RUNS = 5
 STAGES = {
     "memory": [["append", "--subjects=floor,store,stream,libpmemlog", "--latencies", "--rounds=7"],
                ["append", "--subjects=stream,sqlite,lmdb,rocksdb", "--latencies", "--rounds=3"]],
-    "parts": [["append", "--subjects=floor,floor_checks,floor_locked,stream", "--threads=1,2", "--rounds=5"]],
     "disk": [["append", "--medium=disk", "--subjects=floor,store,stream,libpmemlog,sqlite,lmdb,rocksdb", "--latencies",
               "--rounds=5"]],
     "async": [["async", "--rounds=7"]],
@@ -41,6 +40,7 @@ STAGES = {
     "groups": [["append", "--medium=disk", "--sizes=256", "--threads=1,2,4,8,16", "--rounds=3"]],
     "pools": [["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,2,4", "--rounds=3"],
               ["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,4", "--medium=disk", "--rounds=3"]],
+    "parts": [["append", "--subjects=floor,floor_checks,floor_locked,stream", "--threads=1,2", "--rounds=5"]],
     "iterate": [["iterate", "--rounds=5"]],
     "recover": [["recover"]],
     "idle": [["idle"]],
