@@ -33,9 +33,9 @@ EXPORT int pmemstream_region_find(struct pmemstream *stream, const char *label, 
 		return error_set(EINVAL, "no %s", stream ? "label" : "stream");
 	int err = stream->follower ? follow_look(stream) : 0;
 	while ((at = extents_next_allocated(&stream->extents, at, generation, &generation, &off))) {
-		const char *other = stream_at(stream, off + FORMAT_REGION_LABEL_OFF);
-		bool same = !strncmp(label, other, FORMAT_LABEL_BYTES);
-		if (!same || atomic_load_explicit(&at->generation, memory_order_acquire) != generation)
+		char other[FORMAT_LABEL_BYTES];
+		region_label(stream, off, other);
+		if (strcmp(label, other) || atomic_load_explicit(&at->generation, memory_order_acquire) != generation)
 			continue;
 		if (region)
 			region->offset = off;

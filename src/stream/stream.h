@@ -203,6 +203,8 @@ struct region *region_find_known(struct pmemstream *stream, struct pmemstream_re
 /* The same through a runtime where there is one: EINVAL for another region's, ESTALE for a freed one's. */
 struct region *region_resolve(struct pmemstream *stream, struct pmemstream_region region,
 			      struct pmemstream_region_runtime *runtime, uint64_t *generation);
+/* The label that stands in the header at an offset, ended; the caller's buffer of FORMAT_LABEL_BYTES. */
+void region_label(struct pmemstream *stream, uint64_t off, char *label);
 /* Label or offset, for messages; the caller's buffer of at least 96 bytes. */
 const char *region_name(struct pmemstream *stream, const struct region *region, char *buffer);
 
