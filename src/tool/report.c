@@ -12,6 +12,7 @@
 #include <libpmemstream.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,7 +85,11 @@ int report_system(const char *what)
 
 static void end_at_bus_error(int signal)
 {
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+
 	(void)signal;
+	while (atomic_flag_test_and_set(&told))
+		pause(); /* another thread met it, too, and ends the process */
 	if (write(STDERR_FILENO, bus_message, strlen(bus_message)) < 0)
 		_exit(TOOL_FAILED);
 	_exit(TOOL_FAILED);
