@@ -79,7 +79,7 @@ static int make_all(struct parts *parts, bool must_be_new, bool allocate_existin
 			return -1;
 	for (size_t i = 0; i < parts->count; i++) {
 		struct part *part = &parts->parts[i];
-		bool exists = !must_be_new && (!part->wanted || access(part->path, F_OK) == 0);
+		bool exists = !must_be_new && (!part->wanted || access(part->path, F_OK) == 0 || errno == ELOOP);
 
 		if (exists ? take_existing(part, allocate_existing) : make_file(part))
 			return -1;
@@ -87,14 +87,26 @@ static int make_all(struct parts *parts, bool must_be_new, bool allocate_existin
 	return 0;
 }
 
-int parts_create(struct parts *parts, const char *path, uint64_t size, bool allocate_existing)
+/* A link that leads nowhere is taken, one that leads in a circle is an error of its own. */
+static bool looks_taken(const char *path)
 {
 	struct stat status;
 
+	if (stat(path, &status) && errno == ELOOP)
+		error_system("%s", path);
+	else if (!lstat(path, &status))
+		error_set(EEXIST, "%s exists", path);
+	else
+		return false;
+	return true;
+}
+
+int parts_create(struct parts *parts, const char *path, uint64_t size, bool allocate_existing)
+{
 	if (!path)
 		return error_set(EFAULT, "no path");
-	if (size && !lstat(path, &status))
-		return error_set(EEXIST, "%s exists", path);
+	if (size && looks_taken(path))
+		return -1;
 	if (size ? listing_of_file(parts, path) : listing_of_existing(parts, path, true))
 		return -1;
 	if (size)

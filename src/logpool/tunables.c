@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SETTINGS_MAX_BYTES = 1 << 16 };
+enum { SETTINGS_MAX_BYTES = 1 << 20 };
 
 static const char *const names[TUNABLE_COUNT] = {
 	[TUNABLE_PREFAULT_AT_CREATE] = "prefault.at_create",
@@ -50,9 +50,10 @@ enum tunable tunable_by_name(const char *name)
 	return (enum tunable)i;
 }
 
+/* The first character decides, as in PMDK's library: "yes" and "no" are in use. */
 static bool parse_boolean(const char *text, int *value)
 {
-	if (strlen(text) != 1 || !strchr("01ynYN", text[0]))
+	if (!text[0] || !strchr("01ynYN", text[0]) || strchr(text, '='))
 		return false;
 	*value = strchr("1yY", text[0]) != NULL;
 	return true;
@@ -72,7 +73,8 @@ static void apply_one(const char *source, char *setting)
 	if (tunable == TUNABLE_COUNT)
 		fprintf(stderr, "libpmemlog: %s: there is no setting '%s', ignored\n", source, setting);
 	else if (!parse_boolean(equals + 1, &value))
-		fprintf(stderr, "libpmemlog: %s: %s is '%s', not 0, 1, n or y: ignored\n", source, setting, equals + 1);
+		fprintf(stderr, "libpmemlog: %s: %s is '%s', not 0, 1, no or yes: ignored\n", source, setting,
+			equals + 1);
 	else
 		tunable_set(tunable, value);
 }
@@ -112,8 +114,12 @@ static void apply_file(const char *path)
 {
 	char *text = malloc(SETTINGS_MAX_BYTES + 1);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	ssize_t got = text && fd >= 0 ? read(fd, text, SETTINGS_MAX_BYTES) : -1;
+	ssize_t got = text && fd >= 0 ? read(fd, text, SETTINGS_MAX_BYTES + 1) : -1;
 
+	if (got > SETTINGS_MAX_BYTES) {
+		errno = EFBIG;
+		got = -1;
+	}
 	if (got < 0) {
 		fprintf(stderr, "libpmemlog: PMEMLOG_CONF_FILE: %s cannot be read (%s), ignored\n", path,
 			strerror(errno));

@@ -18,6 +18,7 @@ import tap  # noqa: E402
 PROBE = pathlib.Path(__file__).resolve().parent / "probe.py"
 
 CRASH = "the original crashes on it"
+SHORT = "a part that is too short is no part in use: the original locks itself out"
 ENVIRONMENT = "a malformed setting is a warning, not an abort"
 DIFFERENCES = {
     "open_empty_file": ("no SIGBUS on an empty file", "EINVAL"),
@@ -38,6 +39,9 @@ DIFFERENCES = {
     "conf_8_sds.at_create=0;;x": (ENVIRONMENT, [0, ["0", "0", "0"]]),
     "conf_9_prefault.at_open=1=1": (ENVIRONMENT, [0, ["0", "1", "0"]]),
     "conf_file_missing": (ENVIRONMENT, [0, ["0", "1", "0"]]),
+    "set_first_part_of_0_bytes": (SHORT, ["EINVAL", "0 EINVAL"]),
+    "set_first_part_of_40_bytes": (SHORT, ["EINVAL", "0 EINVAL"]),
+    "set_first_part_of_4096_bytes": (SHORT, ["EINVAL", "0 EINVAL"]),
     "set_auto_existing": ("no errno 0 on AUTO", ["EINVAL", [], "EINVAL", "0 EINVAL"]),
 }
 

@@ -835,6 +835,9 @@ def with_environment(**environment):
         if "PMEMLOG_CONF_FILE" in environment and environment["PMEMLOG_CONF_FILE"] == "conf":
             with open("conf", "w") as file:
                 file.write("# all of it\nprefault.at_open = 1 ; # one\n sds.at_create=\n0;")
+        if environment.get("PMEMLOG_CONF_FILE") == "long_conf":
+            with open("long_conf", "w") as file:
+                file.write("#" * 100000 + "\nprefault.at_open=1;\n")
         code = ("import ctypes,sys\nl=ctypes.CDLL(sys.argv[1])\nv=ctypes.c_int(7)\n"
                 "for n in ('prefault.at_open','sds.at_create','prefault.at_create'):\n"
                 " l.pmemlog_ctl_get(None,n.encode(),ctypes.byref(v));print(v.value)")
@@ -846,9 +849,11 @@ def with_environment(**environment):
 
 for number, text in enumerate(["", "prefault.at_open=1", "prefault.at_open=y;sds.at_create=n", "prefault.at_open=1;",
                                "nonsense.name=1", "prefault.at_open=maybe", "prefault.at_open", "=", "sds.at_create=0;;x",
-                               "prefault.at_open=1=1"]):
+                               "prefault.at_open=1=1", "prefault.at_open=yes;sds.at_create=no", "prefault.at_open=Y;sds.at_create=N",
+                               "prefault.at_open=1x", "prefault.at_open=1,0", "prefault.at_open=01", "prefault.at_open= 1"]):
     CASES[f"conf_{number}_{text}"] = with_environment(PMEMLOG_CONF=text)
 CASES["conf_file"] = with_environment(PMEMLOG_CONF_FILE="conf")
+CASES["conf_file_long"] = with_environment(PMEMLOG_CONF_FILE="long_conf")
 CASES["conf_file_overrides"] = with_environment(PMEMLOG_CONF_FILE="conf", PMEMLOG_CONF="prefault.at_open=0;prefault.at_create=1")
 CASES["conf_file_empty_name"] = with_environment(PMEMLOG_CONF_FILE="")
 CASES["conf_file_missing"] = with_environment(PMEMLOG_CONF_FILE="/nonexistent/conf")
@@ -976,6 +981,26 @@ def wrong_list(text):
         poolset(SETS["three"])
         return [lib.make("set", 0)] + lib.both(poolset(text))
     return run
+
+
+def short_first_part(size):
+    def run(lib):
+        poolset(SETS["one"])
+        put("a", size)()
+        return lib.both("set")
+    return run
+
+
+for size in (0, 40, 4096):
+    CASES[f"set_first_part_of_{size}_bytes"] = short_first_part(size)
+
+
+@case
+def links_in_a_circle(lib):
+    os.symlink("a", "b")
+    os.symlink("b", "a")
+    poolset(SETS["one"])
+    return [lib.both("a"), lib.make("a"), lib.make("a", 0), lib.both("set"), lib.make("set", 0)]
 
 
 for set_name, text in [
