@@ -13,6 +13,7 @@
 #include "logpool/tunables.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 static struct log *log_of(PMEMlogpool *plp)
@@ -31,34 +32,63 @@ static PMEMlogpool *handle_or_error(struct pool *pool, int errno_before)
 	return pool_handle(pool);
 }
 
+/*
+ * open, close, fsync and msync are cancellation points. A thread that were cancelled in the middle would leave files,
+ * locks and mappings behind that nobody can give back, so cancellation waits until the call is over.
+ */
+static int cancel_later(void)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	return state;
+}
+
+static void cancel_as_before(int state)
+{
+	pthread_setcancelstate(state, NULL);
+}
+
 EXPORT PMEMlogpool *pmemlog_create(const char *path, size_t poolsize, mode_t mode)
 {
 	int errno_before = errno;
+	int cancel_state = cancel_later();
+	PMEMlogpool *handle = handle_or_error(pool_create(path, poolsize, mode), errno_before);
 
-	return handle_or_error(pool_create(path, poolsize, mode), errno_before);
+	cancel_as_before(cancel_state);
+	return handle;
 }
 
 EXPORT PMEMlogpool *pmemlog_open(const char *path)
 {
 	int errno_before = errno;
+	int cancel_state = cancel_later();
+	PMEMlogpool *handle = handle_or_error(pool_open(path), errno_before);
 
-	return handle_or_error(pool_open(path), errno_before);
+	cancel_as_before(cancel_state);
+	return handle;
 }
 
 EXPORT void pmemlog_close(PMEMlogpool *plp)
 {
 	int errno_before = errno;
 
+	int cancel_state = cancel_later();
+
 	error_clear();
 	pool_close(pool_of_handle(plp));
+	cancel_as_before(cancel_state);
 	errno = errno_before;
 }
 
 EXPORT int pmemlog_check(const char *path)
 {
 	int errno_before = errno;
+	int cancel_state = cancel_later();
+	int err = pool_check(path);
 
-	if (pool_check(path)) {
+	cancel_as_before(cancel_state);
+	if (err) {
 		if (errno != NOT_A_POOL)
 			return -1;
 		errno = EINVAL;

@@ -326,6 +326,99 @@ static void children_that_are_killed_while_they_append_block_nobody(void **state
 	remove_all();
 }
 
+/* ---- Threads that are cancelled ---- */
+
+struct in_thread {
+	PMEMlogpool *pool;
+	int checked;
+	bool closed;
+};
+
+static void *create_while_cancelled(void *context)
+{
+	struct in_thread *result = context;
+
+	pthread_cancel(pthread_self());
+	result->pool = pmemlog_create(plain_path, PMEMLOG_MIN_POOL, 0600);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void *close_while_cancelled(void *context)
+{
+	struct in_thread *result = context;
+
+	pthread_cancel(pthread_self());
+	pmemlog_close(result->pool);
+	result->closed = true;
+	pthread_testcancel();
+	return NULL;
+}
+
+static void *check_while_cancelled(void *context)
+{
+	struct in_thread *result = context;
+
+	pthread_cancel(pthread_self());
+	result->checked = pmemlog_check(plain_path);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void *open_while_cancelled(void *context)
+{
+	struct in_thread *result = context;
+
+	pthread_cancel(pthread_self());
+	result->pool = pmemlog_open(plain_path);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void *append_while_cancelled(void *context)
+{
+	struct in_thread *result = context;
+
+	pthread_cancel(pthread_self());
+	assert_int_equal(pmemlog_append(result->pool, "whole", 5), 0);
+	pmemlog_rewind(result->pool);
+	assert_int_equal(pmemlog_append(result->pool, "again", 5), 0);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void cancel_in(void *(*call)(void *), struct in_thread *result)
+{
+	pthread_t thread;
+	void *ended;
+
+	assert_int_equal(pthread_create(&thread, NULL, call, result), 0);
+	pthread_join(thread, &ended);
+	assert_ptr_equal(ended, PTHREAD_CANCELED);
+}
+
+static void a_cancelled_thread_ends_behind_the_call_not_inside(void **state)
+{
+	struct in_thread result = {0};
+
+	(void)state;
+	remove_all();
+	cancel_in(create_while_cancelled, &result);
+	assert_non_null(result.pool);
+	cancel_in(append_while_cancelled, &result);
+	assert_int_equal(pmemlog_tell(result.pool), 5);
+	cancel_in(close_while_cancelled, &result);
+	assert_true(result.closed);
+	cancel_in(check_while_cancelled, &result);
+	assert_int_equal(result.checked, 1);
+	cancel_in(open_while_cancelled, &result);
+	assert_non_null(result.pool);
+	assert_int_equal(pmemlog_tell(result.pool), 5);
+	pmemlog_close(result.pool);
+	assert_int_equal(pmemlog_check(plain_path), 1);
+	remove_all();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +428,7 @@ int main(void)
 		cmocka_unit_test(a_file_size_limit_fails_create_and_leaves_nothing),
 		cmocka_unit_test(threads_of_two_processes_never_tear_an_append),
 		cmocka_unit_test(children_that_are_killed_while_they_append_block_nobody),
+		cmocka_unit_test(a_cancelled_thread_ends_behind_the_call_not_inside),
 	};
 	char folder[] = "pools.XXXXXX";
 
