@@ -36,17 +36,20 @@ tsan) options="-Dman=disabled -Db_sanitize=thread -Db_lundef=false" ;;
 esac
 
 dir=build/$name
+# Raised where a folder that was compiled before a change of the build must be made anew: ninja removes what it once made
+# and makes no more, also when that is a symbolic link of Meson's by now.
+layout=2
 setup() {
 	# shellcheck disable=SC2086 # a list of words
 	CC=$compiler meson setup $options "$@" "$dir" >"$dir/setup.log" || {
 		cat "$dir/setup.log"
 		exit 1
 	}
-	printf '%s\n' "$PWD" "$compiler $options" "$settings" >"$dir/settings"
+	printf '%s\n' "$PWD" "$layout $compiler $options" "$settings" >"$dir/settings"
 }
 
 settings=$*
-if [ ! -f "$dir/build.ninja" ] || [ "$(sed -n 1,2p "$dir/settings")" != "$(printf '%s\n' "$PWD" "$compiler $options")" ]; then
+if [ ! -f "$dir/build.ninja" ] || [ "$(sed -n 1,2p "$dir/settings")" != "$(printf '%s\n' "$PWD" "$layout $compiler $options")" ]; then
 	# New, cut short, moved with its tree, or made by an older version of this script.
 	rm -rf "$dir"
 	mkdir -p "$dir"
