@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "stream/persist.h"
+#include "stream/progress.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 enum {
 	SMALL_BYTES = 16,
@@ -318,6 +320,7 @@ struct beside {
 	struct machine *machine;
 	int region;
 	bool batch;
+	_Atomic pid_t thread;
 	enum outcome outcome;
 };
 
@@ -325,20 +328,33 @@ static void *run_beside(void *context)
 {
 	struct beside *beside = context;
 
+	atomic_store(&beside->thread, gettid());
 	beside->outcome = beside->batch ? commit_batch(beside->machine, beside->region, -1, 2)
 					: append(beside->machine, beside->region, SMALL_BYTES, SYNC_APPEND);
 	return NULL;
 }
 
-static bool is_waited_for(struct pmemstream *stream)
+/* It is counted as a waiter a little before it sleeps, and looks once more in between. */
+static bool is_asleep(struct pmemstream *stream, struct beside *beside)
 {
-	return atomic_load(&stream->progress.waiters) != 0;
+	char path[64], line[256] = "";
+
+	if (!atomic_load(&stream->progress.waiters))
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)atomic_load(&beside->thread));
+	FILE *stat = fopen(path, "re");
+	if (!stat)
+		return false;
+	char *state = fgets(line, sizeof(line), stat) ? strrchr(line, ')') : NULL;
+	fclose(stat);
+	return state && state[1] == ' ' && state[2] == 'S';
 }
 
 /*
  * Another thread fences its own entry behind one that is still being copied, and sleeps; this thread finishes the copy
- * and fences for that alone. The watch is off meanwhile: it would hold this thread up until the other one wakes and
- * fences again, which would hide that the first of its fences is missing.
+ * and fences for that alone. The other one is woken only then, and the watch is off meanwhile, which would hold this
+ * thread up: who woke between copy and fence would fence again, which would hide that the first of its fences is
+ * missing.
  */
 static enum outcome append_beside(struct machine *machine, int region, bool batch)
 {
@@ -357,12 +373,15 @@ static enum outcome append_beside(struct machine *machine, int region, bool batc
 		abort();
 	/* It comes back at once where it found no room. */
 	bool joined = false;
-	while (!is_waited_for(machine->stream) && !joined) {
+	while (!is_asleep(machine->stream, &beside) && !joined) {
 		joined = !pthread_tryjoin_np(thread, NULL);
 		sched_yield();
 	}
+	uint32_t waiters = atomic_exchange(&machine->stream->progress.waiters, 0);
 	while (persist_try(machine->stream, first) == 0)
 		sched_yield();
+	atomic_fetch_add(&machine->stream->progress.waiters, waiters);
+	progress_wake(machine->stream);
 	if (!joined)
 		pthread_join(thread, NULL);
 	cut_set_seen_stores(machine->cut, false);
