@@ -3,9 +3,11 @@
  *
  * Entries go to the region with the highest number; when it is full, or was freed, the next one is allocated, which is
  * atomic. What retention no longer wants is freed from the front. A reader of a freed region gets ESTALE from his
- * iterator and goes on with the next one. Nothing but the regions' labels is on media: a crash leaves the series with
- * its new region or without. Age  is told by a region's last checkpoint, if that covers all its entries: retention by
- * age completes a round first where it does not.
+ * iterator and goes on with the next one.
+ *
+ * Crash  nothing but the regions' labels is on media: a crash leaves the series with its new region or without.
+ * Age    is told by a region's last checkpoint, if that covers all its entries: retention by age completes a round
+ * first where it does not.
  */
 #include "base/error.h"
 #include "base/export.h"
@@ -25,9 +27,11 @@ struct pmemstream_series {
 	struct pmemstream_series_config config;
 	pthread_mutex_t mutex; /* one thread at a time changes to the next region */
 	_Atomic uint64_t number;
-	/* Of the newest region; NULL: none yet. A handle, since of an offset nobody can tell whose region it is by now.
-	 */
-	struct pmemstream_region_runtime *_Atomic newest;
+	/* The newest region; generation 0: none yet. Of an offset nobody could tell whose region it is by now. Who
+	 * reads the two beside a change may get a pair that never was: then the region has another generation, which is
+	 * ESTALE. */
+	struct region *_Atomic newest;
+	_Atomic uint64_t generation;
 };
 
 struct segment {
@@ -108,15 +112,16 @@ static int check_name(const char *name)
 EXPORT int pmemstream_series_open(struct pmemstream *stream, const char *name,
 				  const struct pmemstream_series_config *config, struct pmemstream_series **series)
 {
-	struct pmemstream_region_runtime *newest = NULL;
+	struct region *newest = NULL;
 	struct segment *segments;
+	uint64_t generation = 0;
 	size_t count;
 
 	if (!stream || !config || !series || !config->region_bytes)
 		return error_set(EINVAL, "no stream, config, size of its regions, or place for the series");
 	if (check_name(name) || stream_writable(stream) || list(stream, name, &segments, &count))
 		return -1;
-	if (count && pmemstream_region_runtime_initialize(stream, segments[count - 1].region, &newest)) {
+	if (count && !(newest = region_find(stream, segments[count - 1].region, &generation))) {
 		free(segments);
 		return -1;
 	}
@@ -128,6 +133,7 @@ EXPORT int pmemstream_series_open(struct pmemstream *stream, const char *name,
 		pthread_mutex_init(&made->mutex, NULL);
 		atomic_store(&made->number, count ? segments[count - 1].number : 0);
 		atomic_store(&made->newest, newest);
+		atomic_store(&made->generation, generation);
 		*series = made;
 	}
 	free(segments);
@@ -209,12 +215,14 @@ static int retain(struct pmemstream_series *series)
 
 static int set_newest(struct pmemstream_series *series, struct pmemstream_region region, uint64_t number)
 {
-	struct pmemstream_region_runtime *runtime;
+	uint64_t generation;
+	struct region *newest = region_find(series->stream, region, &generation);
 
-	if (pmemstream_region_runtime_initialize(series->stream, region, &runtime))
+	if (!newest)
 		return -1;
 	atomic_store(&series->number, number);
-	atomic_store(&series->newest, runtime);
+	atomic_store(&series->newest, newest);
+	atomic_store(&series->generation, generation);
 	return 0;
 }
 
@@ -253,12 +261,12 @@ static int add_region(struct pmemstream_series *series, uint64_t number)
 }
 
 /* Goes on to the next region, unless another thread did since old was the newest one. */
-static int roll(struct pmemstream_series *series, const struct pmemstream_region_runtime *old)
+static int roll(struct pmemstream_series *series, uint64_t old)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&series->mutex);
-	if (atomic_load(&series->newest) == old) {
+	if (atomic_load(&series->generation) == old) {
 		err = add_region(series, old ? atomic_load(&series->number) + 1 : 0);
 		/* What keeps retention from freeing is no reason not to append: whoever wants to know calls retain. */
 		if (!err)
@@ -278,13 +286,20 @@ EXPORT int pmemstream_series_append(struct pmemstream_series *series, const void
 		return error_set(ENOSPC, "an entry of %zu bytes does not fit a region of %zu of series \"%s\"", size,
 				 (size_t)series->config.region_bytes, series->name);
 	for (;;) {
-		struct pmemstream_region_runtime *newest = atomic_load(&series->newest);
+		uint64_t newest = atomic_load(&series->generation);
 		if (newest) {
-			struct pmemstream_region region = {.offset = atomic_load(&newest->region->off)};
-			if (!pmemstream_append(series->stream, region, newest, data, size, entry))
+			/* A handle for this call alone: one of pmemstream_region_runtime_initialize would outlive the
+			 * region. */
+			struct pmemstream_region_runtime runtime = {
+				.stream = series->stream,
+				.region = atomic_load(&series->newest),
+				.generation = newest,
+			};
+			struct pmemstream_region region = {.offset = atomic_load(&runtime.region->off)};
+			if (!pmemstream_append(series->stream, region, &runtime, data, size, entry))
 				return 0;
 			/* Whatever is wrong with a region that other threads went on from, and freed, is no matter. */
-			if (atomic_load(&series->newest) != newest)
+			if (atomic_load(&series->generation) != newest)
 				continue;
 			/* Full; or freed by somebody else. */
 			if (errno != ENOSPC && errno != ESTALE)
