@@ -133,6 +133,8 @@ void backup_end(struct backup *backup)
 {
 	if (backup->descriptor >= 0)
 		close(backup->descriptor);
+	if (backup->descriptor >= 0 && !backup->count)
+		unlink(backup->name); /* nothing was changed: there is nothing to put back */
 	free(backup->kept);
 	backup->descriptor = -1;
 	backup->kept = NULL;

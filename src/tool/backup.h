@@ -24,7 +24,7 @@ struct backup {
  * FILE.before-repair-N, which is new. 0, or -1, reported. */
 int backup_keep(struct backup *backup, const char *path, uint64_t offset, const void *bytes, size_t count);
 
-/* Closes it; makes no difference to what is kept. */
+/* Closes it; makes no difference to what is kept. A file in which nothing could be kept is removed. */
 void backup_end(struct backup *backup);
 
 #endif
