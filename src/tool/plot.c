@@ -1,7 +1,8 @@
 /*
  * plot.c: results of bench as pictures: histograms of characters, and curves by gnuplot.
  *
- * gnuplot gets its commands and the data through a pipe, and no shell sees the name of the file.
+ * gnuplot gets its commands and the data through a pipe, and draws to its standard output, which is the file: it never
+ * learns the name.
  */
 #include "tool/plot.h"
 
@@ -10,6 +11,7 @@
 #include "tool/text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,12 +93,10 @@ static void write_curve(FILE *to, const struct measure_result *result)
 	fputs("e\n", to);
 }
 
-static void write_commands(FILE *to, const struct measure_result *results, size_t count, const char *path)
+static void write_commands(FILE *to, const struct measure_result *results, size_t count)
 {
-	fputs("set terminal svg size 900,560 background rgb 'white'\nset output \"", to);
-	for (const char *at = path; *at; at++)
-		fprintf(to, strchr("\"\\`", *at) ? "\\%c" : "%c", *at);
-	fputs("\"\nset title 'How long a durable append takes'\nset xlabel 'share of appends that take longer'\n"
+	fputs("set terminal svg size 900,560 background rgb 'white'\nset title 'How long a durable append takes'\n"
+	      "set xlabel 'share of appends that take longer'\n"
 	      "set ylabel 'microseconds'\nset logscale xy\nset xrange [0.5:1e-5] reverse\nset format x '%g'\nset grid\n"
 	      "set key outside right\nplot ",
 	      to);
@@ -107,18 +107,27 @@ static void write_commands(FILE *to, const struct measure_result *results, size_
 		write_curve(to, &results[i]);
 }
 
-/* gnuplot, reading from the descriptor. 0, or an error number. */
-static int start_gnuplot(int from, int unused, pid_t *child)
+/* gnuplot, reading from one descriptor and drawing to the other. 0, or an error number. */
+static int start_gnuplot(int from, int picture, int unused, pid_t *child)
 {
 	char name[] = "gnuplot", *arguments[] = {name, NULL};
 	posix_spawn_file_actions_t actions;
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, from, STDIN_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, picture, STDOUT_FILENO);
 	posix_spawn_file_actions_addclose(&actions, unused);
 	int err = posix_spawnp(child, name, &actions, NULL, arguments, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	return err;
+}
+
+/* Leaves no picture behind where there was none. -1. */
+static int give_up(const char *path, bool is_new)
+{
+	if (is_new)
+		unlink(path);
+	return -1;
 }
 
 int plot_svg(const struct measure_result *results, size_t count, const char *path)
@@ -126,28 +135,36 @@ int plot_svg(const struct measure_result *results, size_t count, const char *pat
 	int ends[2], status = 0;
 	pid_t child;
 
-	if (pipe(ends)) {
-		report_system("pipe");
+	bool is_new = access(path, F_OK) != 0;
+	int picture = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (picture < 0) {
+		report("the plot cannot be written to %s: %s (choose another place)", path, strerror(errno));
 		return -1;
 	}
-	int err = start_gnuplot(ends[0], ends[1], &child);
+	if (pipe(ends)) {
+		report_system("pipe");
+		close(picture);
+		return give_up(path, is_new);
+	}
+	int err = start_gnuplot(ends[0], picture, ends[1], &child);
 	close(ends[0]);
+	close(picture);
 	if (err) {
 		close(ends[1]);
 		report("gnuplot cannot be run, so there is no plot: %s (on Debian: apt install gnuplot-nox)",
 		       strerror(err));
-		return -1;
+		return give_up(path, is_new);
 	}
 	FILE *to = fdopen(ends[1], "w");
 	if (to) {
-		write_commands(to, results, count, path);
+		write_commands(to, results, count);
 		err = fclose(to);
 	} else {
 		close(ends[1]);
 	}
 	if (waitpid(child, &status, 0) != child || status || err || !to) {
 		report("gnuplot did not make %s", path);
-		return -1;
+		return give_up(path, is_new);
 	}
 	return 0;
 }
