@@ -23,7 +23,7 @@ enum { TRIES = 400, TRY_NS = 1000000, SURE_TRIES = 20 };
 int view_fingerprint(struct file *file, struct medium *medium, struct fingerprint *print)
 {
 	if (medium->size < MEDIUM_PAGE_BYTES)
-		return error_set(EINVAL, "%s is too small for a stream", file->path);
+		return error_set(EINVAL, "too small for a stream");
 	if (area_look(file, medium, &print->area))
 		return -1;
 	print->applied_word = area_load8(medium, FORMAT_APPLIED_OFF);

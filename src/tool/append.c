@@ -208,7 +208,8 @@ static void summarize(const struct job *job, int status)
 	}
 	if (job->acknowledges)
 		return;
-	printf("%s records (%s) appended to region \"", text_count(job->count), text_size(job->bytes));
+	printf("%s record%s (%s) appended to region \"", text_count(job->count), job->count == 1 ? "" : "s",
+	       text_size(job->bytes));
 	text_write(stdout, job->label, strlen(job->label), TEXT_ONE_LINE);
 	putchar('"');
 	if (job->durable_count && job->durable_count == job->count)
@@ -220,11 +221,8 @@ static void summarize(const struct job *job, int status)
 
 static int find_region(struct job *job)
 {
-	if (job->create_bytes && pmemstream_region_find(job->stream, job->label, &job->region) && errno == ENOENT) {
-		if (!pmemstream_region_allocate_labeled(job->stream, job->create_bytes, job->label, &job->region))
-			return TOOL_DONE;
-		return report_stream(job->path, job->path);
-	}
+	if (job->create_bytes && pmemstream_region_find(job->stream, job->label, &job->region) && errno == ENOENT)
+		return opening_new_region(job->stream, job->path, job->label, job->create_bytes, &job->region);
 	return opening_region(job->stream, job->path, job->label, &job->region);
 }
 
@@ -312,9 +310,11 @@ static int run(int argc, char **argv)
 	bool named = optind < argc;
 	status = append_all(&job, named ? argv + optind : standard_input, named ? argc - optind : 1);
 	fflush(stdout);
-	if (!output_works()) {
-		report("not all that was to be printed found a reader; %zu records are appended and durable",
-		       (size_t)job.durable_count);
+	const char *why = output_failure();
+	if (why) {
+		report("standard output: %s: not all that was to be printed found a reader; %zu records are appended "
+		       "and durable",
+		       why, (size_t)job.durable_count);
 		status = status ? status : TOOL_FAILED;
 	}
 	return status;

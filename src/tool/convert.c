@@ -167,7 +167,8 @@ static int run(int argc, char **argv)
 	pmemlog_close(pool);
 	if (job.status)
 		return job.status;
-	printf("%s records (%s) copied to region \"", text_count(job.count), text_size(job.bytes));
+	printf("%s record%s (%s) copied to region \"", text_count(job.count), job.count == 1 ? "" : "s",
+	       text_size(job.bytes));
 	text_write(stdout, job.label, strlen(job.label), TEXT_ONE_LINE);
 	fputs("\" of ", stdout);
 	text_write(stdout, job.path, strlen(job.path), TEXT_ONE_LINE);

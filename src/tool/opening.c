@@ -35,10 +35,25 @@ int opening_region(struct pmemstream *stream, const char *path, const char *name
 		}
 		errno = ENOENT;
 	}
-	if (errno != ENOENT)
+	if (errno != ENOENT && errno != EINVAL) /* EINVAL: no region can have such a label */
 		return report_stream(path, path);
 	report("%s: no region is called \"%s\" ('pmemstream region ls %s' lists them, 'region add' makes one)", path,
 	       name, path);
+	return TOOL_FAILED;
+}
+
+int opening_new_region(struct pmemstream *stream, const char *path, const char *label, uint64_t bytes,
+		       struct pmemstream_region *region)
+{
+	struct pmemstream_statistics statistics;
+
+	if (!pmemstream_region_allocate_labeled(stream, bytes, label, region))
+		return TOOL_DONE;
+	if (errno != ENOSPC || pmemstream_get_statistics(stream, &statistics))
+		return report_stream(path, path);
+	report("%s: no room for a region of %s: the largest free extent takes one of %zu bytes (choose a smaller size, "
+	       "or remove a region)",
+	       path, text_size(bytes), (size_t)statistics.largest_free_bytes);
 	return TOOL_FAILED;
 }
 

@@ -15,6 +15,10 @@ int opening_stream(const char *path, enum opening how, struct pmemstream **strea
 /* The region with a label, or, for one without, "@OFFSET". TOOL_DONE, or what was reported. */
 int opening_region(struct pmemstream *stream, const char *path, const char *name, struct pmemstream_region *region);
 
+/* Makes a region. TOOL_DONE, or what was reported. */
+int opening_new_region(struct pmemstream *stream, const char *path, const char *label, uint64_t bytes,
+		       struct pmemstream_region *region);
+
 /* A region's name: its label, or "@OFFSET". name: room for as many bytes. False if the region is gone or damaged. */
 enum { OPENING_NAME_BYTES = 64 };
 bool opening_name(struct pmemstream *stream, struct pmemstream_region region, char *name);

@@ -18,6 +18,7 @@
 enum { COLUMNS_DEFAULT = 80, COLUMNS_MIN = 40, COLUMNS_MAX = 400 };
 
 static int first_errno;
+static bool told;
 
 void output_begin(void)
 {
@@ -37,6 +38,12 @@ bool output_works(void)
 	return !first_errno;
 }
 
+const char *output_failure(void)
+{
+	told = !output_works();
+	return told ? strerror(first_errno) : NULL;
+}
+
 int output_end(int status)
 {
 	bool works = output_works();
@@ -45,7 +52,7 @@ int output_end(int status)
 		first_errno = errno;
 	if (!first_errno)
 		return status;
-	if (first_errno == EPIPE)
+	if (first_errno == EPIPE || told)
 		return status;
 	report("standard output: %s (what was to be printed is not complete)", strerror(first_errno));
 	return TOOL_FAILED;

@@ -17,6 +17,10 @@ bool output_works(void);
  * something could not be written. A reader who has closed the pipe has what he wanted: no failure. */
 int output_end(int status);
 
+/* For a command that says itself what the loss means: why something could not be written, also to a reader who left,
+ * and output_end reports it no more. NULL if all could be. */
+const char *output_failure(void);
+
 bool output_is_terminal(void);
 
 /* Columns of the terminal, or COLUMNS, or 80. */

@@ -34,20 +34,14 @@ enum { LABEL_MAX = 63 };
 
 static int add(const char *path, const char *label, uint64_t bytes)
 {
-	struct pmemstream_statistics statistics;
 	struct pmemstream_region region;
 	struct pmemstream *stream;
 	int status = opening_stream(path, OPENING_TO_WRITE, &stream);
 
 	if (status)
 		return status;
-	if (pmemstream_region_allocate_labeled(stream, bytes, label, &region)) {
-		bool full = errno == ENOSPC && !pmemstream_get_statistics(stream, &statistics);
-		if (full)
-			report("%s: no room for a region of %s: the largest free extent takes one of %zu bytes", path,
-			       text_size(bytes), (size_t)statistics.largest_free_bytes);
-		status = full ? TOOL_FAILED : report_stream(path, path);
-	} else {
+	status = opening_new_region(stream, path, label, bytes, &region);
+	if (!status) {
 		fputs("region \"", stdout);
 		text_write(stdout, label, strlen(label), TEXT_ONE_LINE);
 		printf("\" added: %s for entries\n", text_size(pmemstream_region_size(stream, region)));

@@ -149,8 +149,8 @@ static int run(int argc, char **argv)
 	status = repair(&job, false);
 	backup_end(&job.backup);
 	if (!status) {
-		printf("repaired: %zu changes, %zu bytes; what was there before is in ", (size_t)job.changes,
-		       (size_t)job.bytes);
+		printf("repaired: %zu change%s, %zu bytes; what was there before is in ", (size_t)job.changes,
+		       job.changes == 1 ? "" : "s", (size_t)job.bytes);
 		text_write(stdout, job.backup.name, strlen(job.backup.name), TEXT_ONE_LINE);
 		putchar('\n');
 	}

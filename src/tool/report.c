@@ -48,17 +48,27 @@ static const char *remedy(int err)
 	case EACCES:
 	case EPERM:
 		return "its permissions do not allow that to this user";
+	case EEXIST:
+		return "choose another one";
+	case EFBIG:
+		return "choose a smaller size";
 	case EROFS:
 		return "it cannot be written to";
 	case ENOSPC:
 		return "free some space, or choose a smaller size";
 	case EIO:
 		return "the device failed; what was not acknowledged may be lost";
-	case EINVAL:
-		return NULL;
 	default:
 		return NULL;
 	}
+}
+
+/* The library tells its callers in C what helps; whoever is in front of a shell needs another way. */
+static const char *advice_in_c(const char *message)
+{
+	const char *at = strstr(message, "PMEMSTREAM_CREATE");
+
+	return at && at >= message + 2 && (at[-2] == ':' || at[-2] == ';') ? at - 2 : NULL;
 }
 
 int report_stream(const char *path, const char *context)
@@ -69,11 +79,16 @@ int report_stream(const char *path, const char *context)
 	char advice[MESSAGE_MAX];
 	bool about_path = context && !*context;
 
+	const char *in_c = advice_in_c(message);
+	int length = in_c ? (int)(in_c - message) : (int)strlen(message);
+
+	if (in_c)
+		hint = "remove it, and 'pmemstream create %s --size SIZE' makes one";
 	advice[0] = '\0';
 	if (hint && (err != ENOENT || about_path))
 		snprintf(advice, sizeof(advice), hint, path);
-	report("%s%s%s%s%s%s", context && *context ? context : "", context && *context ? ": " : "",
-	       *message ? message : strerror(err), *advice ? " (" : "", advice, *advice ? ")" : "");
+	report("%s%s%.*s%s%s%s%s", context && *context ? context : "", context && *context ? ": " : "", length, message,
+	       *message ? "" : strerror(err), *advice ? " (" : "", advice, *advice ? ")" : "");
 	return err == EBADMSG ? TOOL_DAMAGE : TOOL_FAILED;
 }
 

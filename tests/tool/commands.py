@@ -252,7 +252,11 @@ def append_makes_the_region_only_when_told():
     refusal("append", path, "-r", "x", data="1\n", says=["\"x\"", "region add"])
     out("append", path, "-r", "x", "--create", "8K", data="1\n")
     out("append", path, "-r", "x", "--create", "8K", data="2\n")
-    refusal("append", path, "-r", "y", "--create", "1G", data="1\n")
+    for command in (["append", path, "-r", "y", "--create", "1G"], ["region", "add", path, "y", "--size", "1G"]):
+        told = refusal(*command, data="1\n", says=["largest free extent", "smaller size"])
+        assert "pmemstream_" not in told, "that helps in C only"
+    for label in ("", "y" * 64):
+        refusal("cat", path, "-r", label, says="region ls")
     equal(len(json.loads(out("region", "ls", path, "--json"))), 1)
     equal([entry["data"] for entry in entries(path)], ["1", "2"])
 
@@ -378,6 +382,8 @@ def a_closed_or_full_output_is_told():
     done = subprocess.run(f"echo kept | {TOOL} append {path} -r x >&-", shell=True, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and "1 records are appended and durable" in done.stderr, done
     equal(out("tail", path, "-n1"), b"kept\n")
+    done = subprocess.run(f"echo more | {TOOL} append {path} -r x >/dev/full", shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "No space left" in done.stderr, done
     equal(pathlib.Path(path).read_bytes()[:64], before[:64], "the header is where the output was not written to")
 
 
@@ -463,7 +469,8 @@ def what_is_no_stream_is_refused_in_one_line_by_every_command():
         before = pathlib.Path(path).read_bytes() if os.path.isfile(path) else b""
         for command in (["cat", path], ["tail", path], ["tail", "-f", path], ["region", "ls", path], ["region", "rm", path, "x"],
                         ["region", "add", path, "x", "--size=4K"], ["append", path, "-r", "x"]):
-            refusal(*command, says="'pmemstream create" if path == "none" else "0.2" if path == "old" else "")
+            told = refusal(*command, says="'pmemstream create" if path in ("none", "empty", "zeros") else "0.2" if path == "old" else "")
+            assert "PMEMSTREAM_" not in told, "that helps in C only"
         equal(pathlib.Path(path).read_bytes() if os.path.isfile(path) else b"", before)
 
 
