@@ -81,7 +81,7 @@ int records_open(struct records *records, const char *name)
 	if (records->descriptor < 0)
 		return report_system(name);
 	if (!fstat(records->descriptor, &status) && S_ISDIR(status.st_mode)) {
-		report("%s is a directory (name the files in it)", name);
+		report("%s is a directory (name the files in it)", records->name);
 		records_close(records);
 		return TOOL_FAILED;
 	}

@@ -247,6 +247,14 @@ def a_record_that_does_not_fit_leaves_room_for_the_next_call():
 
 
 @claim
+def a_folder_is_no_input():
+    path = stream(x="64K")
+    refusal("append", path, "-r", "x", ".", says=". is a directory")
+    done = subprocess.run(f"{TOOL} append {path} -r x < .", shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "standard input is a directory" in done.stderr, done
+
+
+@claim
 def append_makes_the_region_only_when_told():
     path = stream()
     refusal("append", path, "-r", "x", data="1\n", says=["\"x\"", "region add"])
