@@ -97,7 +97,7 @@ STREAM = FAILURE + """
     void cursor_release(struct cursor *cursor);
     struct batch *batch_new(struct stream *stream);
     int batch_add(struct batch *batch, struct stream_region *region, const void *data, size_t bytes);
-    int batch_commit(struct batch *batch, void *entries);
+    int batch_commit(struct batch *batch, void *entries, size_t *count);
     int batch_abort(struct batch *batch);
     void batch_release(struct batch *batch);
     struct series *series_new(struct stream *stream, const char *name, const struct pmemstream_series_config *config);

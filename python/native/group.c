@@ -99,14 +99,19 @@ static int commit(struct batch *batch, struct stream_entry *entries)
 	return err;
 }
 
-int batch_commit(struct batch *batch, struct stream_entry *entries)
+int batch_commit(struct batch *batch, struct stream_entry *entries, size_t *count)
 {
 	struct stay stay;
+	int err = 0;
 
 	if (part_enter(&batch->part, &stay))
 		return -1;
-	int err = commit(batch, entries);
-	if (!err)
+	/* Other threads may have added since the room was made. */
+	bool fits = batch->count <= *count;
+	*count = batch->count;
+	if (fits)
+		err = commit(batch, entries);
+	if (fits && !err)
 		part_end(&batch->part);
 	part_leave(&batch->part, &stay);
 	return err;

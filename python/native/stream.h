@@ -78,13 +78,14 @@ int cursor_fill(struct cursor *cursor, struct stream_entry *entries, int room);
 int cursor_copy(struct cursor *cursor, struct stream_entry *entries, int room, void *to, size_t bytes);
 void cursor_release(struct cursor *cursor);
 
-/* What was added becomes durable all or none. After commit, or abort, it is over. entries: room for all added. */
+/* What was added becomes durable all or none. After commit, or abort, it is over. */
 struct batch;
 struct batch *batch_new(struct stream *stream);
 int batch_add(struct batch *batch, struct stream_region *region, const void *data, size_t bytes);
 /* 0, also when it is over. */
 int batch_abort(struct batch *batch);
-int batch_commit(struct batch *batch, struct stream_entry *entries);
+/* count: how many entries there is room for, then how many were added. If that is more, nothing was committed. */
+int batch_commit(struct batch *batch, struct stream_entry *entries, size_t *count);
 void batch_release(struct batch *batch);
 
 struct series;

@@ -15,7 +15,7 @@ struct pin {
 	PyObject *owner;
 	struct pin *whole; /* NULL, or what this is a part of */
 	Py_ssize_t views;  /* buffers that somebody holds */
-	int shut;          /* no view is made any more */
+	Py_ssize_t shuts;  /* how many want that no view is made */
 };
 
 struct view {
@@ -90,7 +90,7 @@ static PyObject *pin_view(PyObject *self, PyObject *arguments)
 	if (!PyArg_ParseTuple(arguments, "Kn", &address, &bytes))
 		return NULL;
 	for (const struct pin *pin = (struct pin *)self; pin; pin = pin->whole) {
-		if (!pin->shut)
+		if (!pin->shuts)
 			continue;
 		PyErr_SetString(PyExc_ValueError, "what the view would show is closed or removed");
 		return NULL;
@@ -121,24 +121,27 @@ static PyObject *pin_shut(PyObject *self, PyObject *nothing)
 	struct pin *pin = (struct pin *)self;
 
 	(void)nothing;
-	if (pin->views || pin->shut)
+	if (pin->views)
 		Py_RETURN_FALSE;
-	pin->shut = 1;
+	pin->shuts++;
 	Py_RETURN_TRUE;
 }
 
 static PyObject *pin_reopen(PyObject *self, PyObject *nothing)
 {
+	struct pin *pin = (struct pin *)self;
+
 	(void)nothing;
-	((struct pin *)self)->shut = 0;
+	if (pin->shuts)
+		pin->shuts--;
 	Py_RETURN_NONE;
 }
 
 static PyMethodDef pin_methods[] = {
 	{"view", pin_view, METH_VARARGS, "view(address, size) -> read-only memoryview that keeps this pin"},
 	{"shut", pin_shut, METH_NOARGS,
-	 "shut() -> bool: no view is made any more; False, and nothing done, if there are some"},
-	{"reopen", pin_reopen, METH_NOARGS, "reopen(): views may be made again"},
+	 "shut() -> bool: no view is made until as many reopen(); False, and nothing done, if there are some"},
+	{"reopen", pin_reopen, METH_NOARGS, "reopen(): takes one shut() back"},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -249,8 +249,10 @@ class LogPool:
         if not self._pool.pin.shut():
             self.tell() # a pool that is closed says so
             raise BufferError("a memoryview of the log still exists; release it before the log is rewound")
-        failed = lib.logpool_rewind(self._pool.handle)
-        self._pool.pin.reopen()
+        try:
+            failed = lib.logpool_rewind(self._pool.handle)
+        finally:
+            self._pool.pin.reopen() # also when Ctrl-C comes
         if failed:
             raise self._pool.fail()
 
@@ -304,10 +306,15 @@ class LogPool:
 
     def view(self) -> memoryview:
         """The log's bytes as they are now, without a copy: a read-only memoryview. While it, or a slice of it, exists,
-        close and rewind raise BufferError: view.release(), or `with pool.view() as view:`."""
+        close and rewind raise BufferError: view.release(), or `with pool.view() as view:`. BufferError while another thread
+        rewinds."""
         data, rewinds = ffi.new("const void **"), ffi.new("uint64_t *")
         size = self._number(lib.logpool_look(self._pool.handle, data, rewinds))
-        return self._pool.pin.view(int(ffi.cast("uintptr_t", data[0])), size)
+        try:
+            return self._pool.pin.view(int(ffi.cast("uintptr_t", data[0])), size)
+        except ValueError:
+            self.tell() # a pool that is closed says so
+            raise BufferError("another thread is rewinding or closing the log") from None
 
     def close(self) -> None:
         """Closes the pool and unlocks its file; waits for the calls of other threads. Again, it does nothing. Any other

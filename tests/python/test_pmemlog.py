@@ -603,3 +603,14 @@ def test_what_is_appended_is_read_whatever_it_is(tmp_path_factory, records, chun
         assert b"".join(seen) == everything == b"".join(pool.chunks(chunk_size)) == bytes(pool.view())
         assert all(len(chunk) == chunk_size for chunk in seen[:-1] if chunk_size)
     os.unlink(name)
+
+
+def test_threads_rewind_at_the_same_time(path):
+    with pmemlog.create(path) as pool:
+        def use():
+            for _ in range(50):
+                pool.append(b"abc")
+                pool.rewind()
+
+        in_threads(*[use] * 4)
+        assert pool.tell() == 0 and pool.view() == b""

@@ -284,6 +284,27 @@ def test_a_view_keeps_region_and_stream(path):
     stream.close()
 
 
+def test_a_view_of_a_series_keeps_its_region(stream):
+    with stream.series("log", 8 * KIB) as series:
+        with series.append(b"abc").data as view:
+            with pytest.raises(BufferError):
+                stream.regions["log.0"].free()
+            assert view == b"abc"
+    stream.regions["log.0"].free()
+
+
+def test_an_entry_takes_no_later_region_for_its_own(stream, region):
+    entry = region.append(b"abc")
+    with stream.series("log", 8 * KIB) as series:
+        of_series = series.append(b"def")
+    region.free()
+    del stream.regions["log.0"]
+    assert stream.regions.create("other", 256 * KIB).offset == region.offset
+    for gone in (entry, of_series):
+        with pytest.raises(pmemstream.StaleError):
+            gone.region # noqa: B018
+
+
 def test_a_view_outlives_every_name_of_its_stream(path):
     stream = pmemstream.create(path, MIB)
     view = stream.regions.create("words", 10000).append(b"abcdef").data
@@ -335,6 +356,30 @@ def test_a_batch_is_there_whole_or_not_at_all(stream, region):
         for i in range(200):
             batch.append(region, b"%d" % i)
     assert stream.statistics().syncs - syncs == 1
+
+
+def test_threads_add_to_a_batch_while_it_is_committed(stream):
+    stream.resize(8 * MIB)
+    for turn in range(15):
+        region = stream.regions.create("batch", 5 * MIB)
+        batch, begin = stream.batch(), threading.Barrier(13)
+        text = bytes(400 * KIB) # whoever adds it holds up the others, and they the commit
+
+        def add(batch=batch, region=region, text=text, begin=begin):
+            begin.wait()
+            try:
+                batch.append(region, text)
+            except ValueError:
+                pass # it was over
+
+        def commit(batch=batch, begin=begin):
+            begin.wait()
+            time.sleep(0.0002)
+            batch.commit()
+
+        in_threads(commit, *[add] * 12)
+        assert [entry.timestamp for entry in batch.entries] == [entry.timestamp for entry in region], turn
+        region.free()
 
 
 def test_a_series_keeps_the_newest(stream):
@@ -616,6 +661,39 @@ def test_threads_append_while_others_iterate(stream):
     in_threads(*[lambda n=n: append(n) for n in range(threads)], iterate, iterate, share, share)
     statistics = stream.statistics()
     assert statistics.appended == count * threads and statistics.syncs <= statistics.appended + 20
+
+
+def test_threads_share_an_iterator(stream, region):
+    with stream.batch() as batch:
+        for _ in range(500):
+            batch.append(region, b"")
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            entries, seen = iter(stream), []
+            in_threads(*[lambda entries=entries, seen=seen: seen.extend(entries)] * 4)
+            assert sorted(entry.timestamp for entry in seen) == list(range(1, 501))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_time_limit_may_be_infinite(stream, region):
+    in_threads(lambda: stream.wait_newer(0, timeout=float("inf")), lambda: (time.sleep(0.1), region.append(b"")))
+
+
+def test_a_close_that_was_interrupted_can_be_repeated(stream, region):
+    class Interrupted:
+        def finish(self):
+            del stream._hubs[0]
+            raise KeyboardInterrupt
+
+    stream._hubs[0] = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        stream.close()
+    assert not stream.closed and bytes(region.append(b"abc").data) == b"abc" and texts(region) == [b"abc"]
+    stream.close()
+    assert stream.closed
 
 
 def test_a_child_of_fork_must_open_the_stream_itself(stream, region):

@@ -131,8 +131,10 @@ class Hub:
         """wake, from any thread."""
         if cancel:
             self.cancels += 1
-        if not self.loop.is_closed():
+        try:
             self.loop.call_soon_threadsafe(self.wake)
+        except RuntimeError:
+            pass # the loop is closed
 
     # The end.
 
@@ -141,12 +143,13 @@ class Hub:
         err = 0
         if self._highest and lib.stream_wait(self._stream._handle, lib.WAIT_PERSISTED, self._highest, FOREVER):
             err = max(lib.failure_errno(), 0) or errno.ECANCELED
-        if self.loop.is_closed():
-            self._close_descriptors()
-        elif running_loop() is self.loop:
+        if running_loop() is self.loop:
             self._end(err)
-        else:
+            return
+        try:
             self.loop.call_soon_threadsafe(self._end, err)
+        except RuntimeError: # the loop is closed
+            self._close_descriptors()
 
     def _end(self, err: int) -> None:
         self._settle_up_to(self._highest, err)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Iterator, List, Optional
 
 from nvm._pmemstream import ffi, lib
-from nvm.pmemstream._errors import failure
+from nvm.pmemstream._errors import error_of, failure
 
 if TYPE_CHECKING:
     from nvm.pmemstream._stream import Region, Stream
@@ -15,6 +15,7 @@ FOREVER = (1 << 64) - 1
 NOWHERE = (1 << 64) - 1
 _PORTION = 64 # entries that an iterator fetches at once
 _VALUES_BYTES = 1 << 16 # of entries that are copied at once
+_AGES = 1e9 # seconds, as long as for ever
 _TURN_SECONDS = 0.1 # after which the main thread looks for Ctrl-C
 
 
@@ -22,15 +23,18 @@ def wait(stream: "Stream", what: int, timestamp: int, timeout: Optional[float]) 
     """Waits in the library, without Python's lock. The main thread waits in turns, so that signals are handled."""
     deadline = None if timeout is None else time.monotonic() + max(timeout, 0)
     in_turns = threading.current_thread() is threading.main_thread()
+    cancels = stream._cancels
     while True:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)
         last_turn = left is not None and (not in_turns or left <= _TURN_SECONDS)
         seconds = left if last_turn else _TURN_SECONDS if in_turns else None
-        limit = FOREVER if seconds is None else min(int(seconds * 1e9), FOREVER)
+        limit = FOREVER if seconds is None else int(min(seconds, _AGES) * 1e9)
         if not lib.stream_wait(stream._handle, what, timestamp, limit):
             return
         if lib.failure_errno() != errno.ETIMEDOUT or last_turn:
             raise failure(stream.path)
+        if stream._cancels != cancels: # between two turns
+            raise error_of(errno.ECANCELED, "the wait was cancelled", stream.path)
 
 
 _new_entry = ffi.new_allocator(should_clear_after_alloc=False)
@@ -69,18 +73,30 @@ class Entry:
     @property
     def region(self) -> "Region":
         """The region it lies in. StaleError if that was freed."""
+        region = self._stream._region_at(self._place_of_region())
+        self._look() # or it is another region, at the same place
+        return region
+
+    def _place_of_region(self) -> int:
         if self._region_offset == NOWHERE:
-            self._region_offset = self._stream._offset_of_region_around(self.offset)
-        return self._stream._region_at(self._region_offset)
+            around = self._stream._offset_of_region_around(self.offset)
+            self._look() # it is there, so its region is the one that was found
+            self._region_offset = around
+        return self._region_offset
+
+    def _look(self) -> int:
+        """The address of its bytes."""
+        address = int(lib.stream_look(self._stream._handle, self.offset, self.timestamp, self.size))
+        if not address:
+            raise failure(self._stream.path)
+        return address
 
     @property
     def data(self) -> memoryview:
         """Its bytes in place: a read-only memoryview. While it or a slice of it exists, closing the stream and freeing the
         region raise BufferError. What frees regions elsewhere (a series' retention, another process) lets the bytes change."""
-        address = lib.stream_look(self._stream._handle, self.offset, self.timestamp, self.size)
-        if not address:
-            raise failure(self._stream.path)
-        return self._stream._pin_of(self._region_offset).view(address, self.size)
+        pin = self._stream._pin_of(self._place_of_region()) # before the look: whoever frees the region shuts this one
+        return pin.view(self._look(), self.size)
 
     def __bytes__(self) -> bytes:
         to = _new_bytes(self.size)
@@ -123,37 +139,53 @@ class Entries(Iterator[Entry]):
         self._cursor = ffi.gc(handle, lib.cursor_release)
         self._portion = ffi.new("uint64_t[]", 4 * _PORTION)
         self._ready: List[Entry] = [] # the last one is next
+        self._turn = threading.RLock() # of the portion, and of replacing what is ready
 
-    def _fetch(self) -> None:
-        count = lib.cursor_fill(self._cursor, self._portion, _PORTION)
-        if count < 0:
-            raise failure(self._stream.path)
-        stream, numbers = self._stream, iter(ffi.unpack(self._portion, 4 * count) if count else ())
-        self._ready = [Entry(stream, *raw) for raw in zip(numbers, numbers, numbers, numbers)]
-        self._ready.reverse()
+    def _fetch(self) -> Entry:
+        """The next entry, when none is ready."""
+        stream = self._stream
+        if stream.closed: # and in a child of fork, where nobody may be there to leave his turn
+            raise failure(stream.path)
+        with self._turn:
+            if self._ready and not stream._ended:
+                return next(self) # another thread has fetched meanwhile
+            count = lib.cursor_fill(self._cursor, self._portion, _PORTION)
+            if count < 0:
+                raise failure(stream.path)
+            if not count:
+                raise StopIteration
+            numbers = iter(ffi.unpack(self._portion, 4 * count))
+            ready = [Entry(stream, *raw) for raw in zip(numbers, numbers, numbers, numbers)]
+            ready.reverse()
+            entry = ready.pop()
+            self._ready = ready
+            return entry
 
     def __iter__(self) -> "Entries":
         return self
 
     def __next__(self) -> Entry:
         if not self._ready or self._stream._ended:
-            self._fetch()
-            if not self._ready:
-                raise StopIteration
-        return self._ready.pop()
+            return self._fetch()
+        try:
+            return self._ready.pop()
+        except IndexError:
+            return self._fetch() # another thread was faster
 
     def values(self) -> Iterator[bytes]:
         """Iterates over the entries' bytes from here on, copied in large portions: several times as fast as bytes(entry) of
         each. What the iterator has fetched comes first."""
         while self._ready:
-            yield bytes(next(self))
+            entry = next(self, None)
+            if entry is not None: # or another thread was faster
+                yield bytes(entry)
         room = _VALUES_BYTES
-        to = _new_bytes(room)
+        to, portion = _new_bytes(room), ffi.new("uint64_t[]", 4 * _PORTION)
         while True:
-            count = lib.cursor_copy(self._cursor, self._portion, _PORTION, to, room)
+            count = lib.cursor_copy(self._cursor, portion, _PORTION, to, room)
             if count < 0:
                 raise failure(self._stream.path)
-            sizes = ffi.unpack(self._portion, 4 * min(count, _PORTION))[2::4] if count else ()
+            sizes = ffi.unpack(portion, 4 * min(count, _PORTION))[2::4] if count else ()
             if count > _PORTION: # not even one fits
                 room = sizes[0]
                 to = _new_bytes(room)

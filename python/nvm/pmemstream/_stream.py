@@ -263,7 +263,6 @@ class Batch:
             raise failure(stream.path)
         self._stream = stream
         self._batch = ffi.gc(handle, lib.batch_release)
-        self._count = 0
         self.entries: List[Entry] = []
         """What was committed, in order of append."""
 
@@ -275,7 +274,6 @@ class Batch:
         buffer = ffi.from_buffer(data)
         if lib.batch_add(self._batch, region._raw, buffer, len(buffer)):
             raise failure(self._stream.path, "the batch")
-        self._count += 1
 
     def commit(self) -> List[Entry]:
         """Appends all, durably, with one fence or sync, and ends the batch.
@@ -283,10 +281,16 @@ class Batch:
         Raises FullError, StaleError, BusyError: nothing was appended, and the batch is as it was; FailedError, CancelledError: all
         or none may be there after the next opening; ValueError if the batch is over.
         """
-        raw = ffi.new("uint64_t[]", 4 * (self._count + 1))
-        if lib.batch_commit(self._batch, raw):
-            raise failure(self._stream.path, "the batch")
-        numbers = iter(ffi.unpack(raw, 4 * self._count) if self._count else ())
+        count, room = ffi.new("size_t *"), 16
+        while True:
+            raw = ffi.new("uint64_t[]", 4 * room)
+            count[0] = room
+            if lib.batch_commit(self._batch, raw, count):
+                raise failure(self._stream.path, "the batch")
+            if count[0] <= room:
+                break
+            room = count[0] + 16
+        numbers = iter(ffi.unpack(raw, 4 * count[0]) if count[0] else ())
         self.entries = [Entry(self._stream, *entry) for entry in zip(numbers, numbers, numbers, numbers)]
         return self.entries
 
@@ -370,6 +374,7 @@ class Stream:
         self.read_only = bool(config.flags & lib.PMEMSTREAM_READ_ONLY)
         """Whether it was opened for reading only."""
         self._ended = False # closing has begun: what iterators have fetched does not count
+        self._cancels = 0 # how often waits were cancelled
         self._handle = ffi.gc(handle, lib.stream_release)
         self._window: int = config.window or DEFAULT_WINDOW
         self._pin = Pin(self._handle)
@@ -418,9 +423,12 @@ class Stream:
         pin = self._pin_of(region.offset)
         if not pin.shut():
             raise BufferError("a memoryview of an entry of the region still exists; release it before the region is freed")
-        if lib.stream_free(self._handle, region._raw):
+        try:
+            if lib.stream_free(self._handle, region._raw):
+                raise failure(self.path)
+        except BaseException: # also Ctrl-C
             pin.reopen()
-            raise failure(self.path)
+            raise
         with self._mutex: # the next region at this place gets another pin
             if self._pins.get(region.offset) is pin:
                 del self._pins[region.offset]
@@ -506,6 +514,7 @@ class Stream:
 
     def cancel_waits(self) -> None:
         """Lets every wait of other threads end with CancelledError, and everybody who follows stop."""
+        self._cancels += 1
         if lib.stream_cancel_waits(self._handle):
             raise failure(self.path)
         for hub in self._all_hubs():
@@ -570,11 +579,16 @@ class Stream:
     def _close(self, patience_ms: int) -> None:
         if not self._pin.shut():
             if self.closed:
-                return # or another thread does it
+                return
             raise BufferError("a memoryview of an entry still exists; release it before the stream is closed")
         self._ended = True
-        for hub in self._all_hubs():
-            hub.finish()
+        try:
+            for hub in self._all_hubs():
+                hub.finish()
+        except BaseException: # Ctrl-C
+            self._ended = False
+            self._pin.reopen()
+            raise
         with self._mutex:
             self._hubs.clear()
         lib.stream_close(self._handle, patience_ms)
