@@ -37,8 +37,10 @@ static unsigned walk_on(struct pmemstream *stream, struct pmemstream_global_iter
 
 	while (!pmemstream_global_iterator_get(iterator, NULL, &entry)) {
 		uint64_t timestamp = pmemstream_entry_timestamp(stream, entry);
-		/* Freed meanwhile, and maybe another region's by now: then the iterator is elsewhere. */
-		if (pmemstream_global_iterator_get(iterator, NULL, &again) || again.offset != entry.offset)
+		/* Freed meanwhile, and maybe another region's by now, whose first entry may begin at the same place:
+		 * then the iterator is elsewhere. */
+		if (!timestamp || pmemstream_global_iterator_get(iterator, NULL, &again) ||
+		    again.offset != entry.offset)
 			continue;
 		assert_true(timestamp > *last);
 		*last = timestamp;
