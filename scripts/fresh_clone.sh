@@ -23,7 +23,7 @@ on_this_machine() {
 }
 
 leave_debian() {
-	umount "$where/proc" "$where/dev/shm" "$where/dev" 2>/dev/null || true
+	umount "$where/proc" "$where/dev/shm" "$where/dev/pts" "$where/dev" 2>/dev/null || true
 	# Removes nothing of this machine's, should a mount have stayed.
 	rm -rf --one-file-system "$where"
 }
@@ -39,6 +39,7 @@ on_debian() {
 	rm -f "$where.log"
 	mount -t proc proc "$where/proc"
 	mount --bind /dev "$where/dev"
+	mount --bind /dev/pts "$where/dev/pts"
 	mount -t tmpfs tmpfs "$where/dev/shm"
 	cp /etc/resolv.conf "$where/etc/"
 	inside() { chroot "$where" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@" </dev/null; }

@@ -307,7 +307,7 @@ class LogPool:
     def view(self) -> memoryview:
         """The log's bytes as they are now, without a copy: a read-only memoryview. While it, or a slice of it, exists,
         close and rewind raise BufferError: view.release(), or `with pool.view() as view:`. BufferError while another thread
-        rewinds."""
+        rewinds or closes."""
         data, rewinds = ffi.new("const void **"), ffi.new("uint64_t *")
         size = self._number(lib.logpool_look(self._pool.handle, data, rewinds))
         try:

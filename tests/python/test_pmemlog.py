@@ -419,8 +419,11 @@ def test_uses_racing_with_close_raise_value_error_at_worst(path):
             try:
                 while True:
                     pool.append(b"x")
-                    with pool.view() as view:
-                        assert set(bytes(view)) <= {ord("x")}
+                    try:
+                        with pool.view() as view:
+                            assert set(bytes(view)) <= {ord("x")}
+                    except BufferError:
+                        pass # at the very moment that the other one tries to close
                     pool.walk(len)
             except ValueError:
                 pass
