@@ -163,16 +163,6 @@ def repair_shows_asks_and_keeps_what_it_changes():
     assert os.stat("a.before-repair-1").st_mode & 0o077 == 0, "it holds data that were private"
 
 
-@claim
-def repair_without_room_for_a_backup_changes_and_leaves_nothing():
-    path, _ = damaged("a")
-    before = pathlib.Path(path).read_bytes()
-    done = subprocess.run(f"ulimit -f 0; exec {TOOL} repair --yes {path}", shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=60, check=False)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "not changed" in done.stderr, done
-    equal((pathlib.Path(path).read_bytes(), os.listdir(".")), (before, [path]))
-
-
 def patch(image, backup):
     """What xxd -r does."""
     for line in pathlib.Path(backup).read_text().splitlines():
