@@ -556,7 +556,7 @@ int main(void)
 	};
 
 	/* Beside a writer that rolls, frees and is killed, a global iterator now and then shows a timestamp again,
-	 * about once in ten runs beside others. Until that is understood the claim is made on demand only. */
+	 * often where other tests run beside it. Until that is understood the claim is made on demand only. */
 	const struct CMUnitTest open_question[] = {
 		cmocka_unit_test(a_writer_may_be_killed_at_any_moment_and_its_successor_is_followed),
 	};
