@@ -111,6 +111,11 @@ static int add_region(struct pmemstream_global_iterator *iterator, uint64_t off,
 	*member = (struct member){.generation = generation, .region = {.offset = off}};
 	if (pmemstream_entry_iterator_new(&member->iterator, iterator->stream, member->region))
 		return errno == EINVAL ? 0 : -1; /* freed meanwhile */
+	if (iterator_generation(member->iterator) != generation) {
+		/* Freed meanwhile, and its place is another region's, which comes in its turn. */
+		pmemstream_entry_iterator_delete(&member->iterator);
+		return 0;
+	}
 	iterator_be_quiet(member->iterator);
 	if (iterator->from)
 		pmemstream_entry_iterator_seek(member->iterator, iterator->from);

@@ -158,6 +158,11 @@ static int say_why(struct pmemstream_entry_iterator *iterator, int err, enum ent
 	}
 }
 
+uint64_t iterator_generation(const struct pmemstream_entry_iterator *iterator)
+{
+	return iterator->generation;
+}
+
 int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entry *entry)
 {
 	enum entry_verdict verdict;

@@ -6,6 +6,9 @@
 
 #include "stream/entry.h"
 
+/* Of the region that it walks over. */
+uint64_t iterator_generation(const struct pmemstream_entry_iterator *iterator);
+
 /* What the iterator is at: 0 and the entry, or the errno that makes it invalid there. */
 int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entry *entry);
 
