@@ -3,7 +3,8 @@
 import atexit
 import os
 import weakref
-from typing import Any, List, Protocol, Tuple, Union
+from types import TracebackType
+from typing import Any, List, Optional, Protocol, Tuple, Type, Union
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 # bytes, bytearray, memoryview, array.array, mmap, ...: whatever lies in one piece of memory.
@@ -12,6 +13,22 @@ Buffer = Any
 
 class Closes(Protocol):
     def _end(self) -> None: ...
+
+
+class ClosedByWith:
+    """The end of a `with` block for what memoryviews may keep open."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        try:
+            self.close()
+        except BufferError:
+            if error is None:
+                raise
+            # The exception may itself hold the view, by its traceback; the handle is closed when that is gone.
 
 
 def file_name(path: Path) -> bytes:

@@ -22,10 +22,9 @@ import errno
 import operator
 import threading
 import weakref
-from types import TracebackType
-from typing import Any, Callable, Iterable, Iterator, Optional, Type
+from typing import Any, Callable, Iterable, Iterator, Optional
 
-from nvm._common import PATIENCE_MS, Buffer, Path, close_at_exit, file_name, pieces, show_name
+from nvm._common import PATIENCE_MS, Buffer, ClosedByWith, Path, close_at_exit, file_name, pieces, show_name
 from nvm._pmemlog import ffi, lib
 from nvm._view import Pin
 
@@ -167,7 +166,7 @@ def _no_append(pool: _Pool, strict: bool) -> int:
     return -1
 
 
-class LogPool:
+class LogPool(ClosedByWith):
     """A log pool opened or created by open() or create(). A context manager, which closes it.
 
     len() is the usable space, as with nbyte(). iter() shows the log's bytes in pieces. A pool that nobody refers to any
@@ -327,15 +326,6 @@ class LogPool:
     def __enter__(self) -> "LogPool":
         self.tell() # a pool that is closed says so
         return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 traceback: Optional[TracebackType]) -> None:
-        try:
-            self.close()
-        except BufferError:
-            if error is None:
-                raise
-            # The exception may itself hold the view, by its traceback; the pool closes when that is gone.
 
     def __repr__(self) -> str:
         name = show_name(self._pool.filename)

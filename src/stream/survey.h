@@ -157,6 +157,9 @@ int survey_front(struct survey *survey);
 /* survey_behind.c: entries behind the slots; which of them count, and what is missing. survey_front runs between the
  * two: it knows which timestamps stand in front. */
 int survey_scan(struct survey *survey);
+/* Of the entries behind the slots, which are in order of timestamp, the first with at least that one; their number
+ * where there is none. */
+size_t survey_find_entry(const struct survey *survey, uint64_t timestamp);
 int survey_choose(struct survey *survey);
 /* survey_holes.c: what a repair marks as lost behind the slots, and where regions end then. */
 int survey_holes(struct survey *survey);

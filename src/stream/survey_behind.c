@@ -52,6 +52,20 @@ static int note_epoch(struct survey *survey, size_t region, uint64_t off, const 
 			     (size_t)off, entry->epoch, stream_epoch);
 }
 
+size_t survey_find_entry(const struct survey *survey, uint64_t timestamp)
+{
+	size_t low = 0, high = survey->entry_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (survey->entries[middle].timestamp < timestamp)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 static int add_entry(struct survey *survey, const struct survey_entry *entry)
 {
 	if (survey_grow((void **)&survey->entries, survey->entry_count, &survey->entry_room, sizeof(*entry)))

@@ -42,19 +42,12 @@ static int add_hole(struct survey *survey, const struct survey_hole *hole)
 /* An entry behind the slots whose timestamp stands here too was dropped by a recovery. */
 static void strike(struct survey *survey, uint64_t timestamp)
 {
-	size_t low = 0, high = survey->entry_count;
+	size_t at = survey_find_entry(survey, timestamp);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (survey->entries[middle].timestamp < timestamp)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	/* Where the first is struck out, all are. */
-	for (; low < survey->entry_count && survey->entries[low].timestamp == timestamp && !survey->entries[low].stale;
-	     low++)
-		survey->entries[low].stale = true;
+	for (; at < survey->entry_count && survey->entries[at].timestamp == timestamp && !survey->entries[at].stale;
+	     at++)
+		survey->entries[at].stale = true;
 }
 
 static int read_trustworthy(struct front *front, uint64_t off, const struct format_entry *entry)

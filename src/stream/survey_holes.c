@@ -166,16 +166,9 @@ static int keep_in_place(struct survey *survey)
 /* Entries are in order of timestamp; of those with one timestamp at most one is chosen, and comes first. */
 static bool is_kept(const struct survey *survey, uint64_t timestamp)
 {
-	size_t low = 0, high = survey->entry_count;
+	size_t at = survey_find_entry(survey, timestamp);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (survey->entries[middle].timestamp < timestamp)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < survey->entry_count && survey->entries[low].timestamp == timestamp && survey->entries[low].chosen;
+	return at < survey->entry_count && survey->entries[at].timestamp == timestamp && survey->entries[at].chosen;
 }
 
 /* Headers directly behind what a region keeps, whose data do not check and whose timestamps were vouched for. */

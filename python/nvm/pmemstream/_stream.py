@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Type
 from uuid import UUID
 
-from nvm._common import PATIENCE_MS, Buffer, Path, close_at_exit, file_name, pieces, show_name
+from nvm._common import PATIENCE_MS, Buffer, ClosedByWith, Path, close_at_exit, file_name, pieces, show_name
 from nvm._pmemstream import ffi, lib
 from nvm._view import Pin
 from nvm.pmemstream._async import Hub, append, running_loop
@@ -361,7 +361,7 @@ class Series:
         self.close()
 
 
-class Stream:
+class Stream(ClosedByWith):
     """A stream that create() or open() opened; a context manager, which closes it. iter() is entries().
 
     path     the file's name as it was given
@@ -611,15 +611,6 @@ class Stream:
     def __enter__(self) -> "Stream":
         self.committed # one that is closed says so
         return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 traceback: Optional[TracebackType]) -> None:
-        try:
-            self.close()
-        except BufferError:
-            if error is None:
-                raise
-            # The exception may itself hold the view, by its traceback; the stream is closed when that is gone.
 
     def __repr__(self) -> str:
         name = show_name(self.path)
