@@ -2,10 +2,11 @@
  * guard.c: counts the calls that are inside a handle, so that it can be closed under the eyes of other threads.
  *
  * Invariant  whoever entered may use the library's object until he leaves; guard_shut returns 1 to one thread only,
- * when nobody is inside and nobody can enter. Threads    any, none of them needs Python's lock. One mutex guards all
- * guards: what it covers is a few instructions. Fork       the mutex is held across fork, so the counts are whole in
- * the child; they are of threads that the child does not have, and begin at nothing there. Who stays inside while his
- * thread forks leaves by the number of the process that he entered in.
+ *            when nobody is inside and nobody can enter.
+ * Threads    any, none of them needs Python's lock. One mutex guards all guards: what it covers is a few instructions.
+ * Fork       the mutex is held across fork, so the counts are whole in the child; they are of threads that the child
+ *            does not have, and begin at nothing there. Who stays inside while his thread forks leaves by the number
+ *            of the process that he entered in.
  */
 #include "guard.h"
 

@@ -2,9 +2,9 @@
  * stream.c: libpmemstream behind a guard: opening and closing, regions, entries, waits.
  *
  * Waits    what may take for ever is pmemstream_wait_newer, which closing cancels; a wait for a timestamp that was
- * given out already ends by itself. So a wait for a timestamp begins with one for its being given out. Regions  Python
- * names a region by offset and generation. A change goes through the library's runtime handle or checks the generation,
- * so that none reaches a region that took another one's place.
+ *          given out already ends by itself. So a wait for a timestamp begins with one for its being given out.
+ * Regions  Python names a region by offset and generation. A change goes through the library's runtime handle or
+ *          checks the generation, so that none reaches a region that took another one's place.
  */
 #include "part.h"
 

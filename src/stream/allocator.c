@@ -1,12 +1,13 @@
 /*
  * allocator.c: allocates and frees regions through one redo record.
  *
- * Order   the new region's header and slots -> fence -> record -> fence -> its words in place -> fence -> applied
- * number -> fence -> known to this process. To free, first the tail is taken from appenders, persisted reaches the
- * highest timestamp given out in the region, and a round completes: else timestamps vanish that later ones stand on.
- * Crash   in front of the record nothing happened; behind it recovery carries it out (recover.c), once: the record
- * counts only with the number behind the applied one and in the epoch in which it was written. Threads the admin mutex
- * makes it one change at a time. Appends to other regions go on beside it.
+ * Order    the new region's header and slots -> fence -> record -> fence -> its words in place -> fence -> applied
+ *          number -> fence -> known to this process. To free, first the tail is taken from appenders, persisted
+ *          reaches the highest timestamp given out in the region, and a round completes: else timestamps vanish that
+ *          later ones stand on.
+ * Crash    in front of the record nothing happened; behind it recovery carries it out (recover_write.c), once: the
+ *          record counts only with the number behind the applied one and in the epoch in which it was written.
+ * Threads  the admin mutex makes it one change at a time. Appends to other regions go on beside it.
  */
 #include "stream/allocator.h"
 

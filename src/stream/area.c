@@ -2,9 +2,9 @@
  * area.c: telling other processes how far the writer is, and waiting for it in them.
  *
  * Wake-up   a sleeper sets the sleepers word, makes the writer's processors execute a barrier (membarrier, where the
- * kernel has it), looks again, and sleeps on the futex word for a bounded time. The writer stores its progress, then
- * looks at the sleepers word, without a fence; it clears the word by an exchange and wakes. A sleeper that dies leaves
- * the word set: one needless wake-up. Neither can make the writer wait.
+ *           kernel has it), looks again, and sleeps on the futex word for a bounded time. The writer stores its
+ *           progress, then looks at the sleepers word, without a fence; it clears the word by an exchange and wakes. A
+ *           sleeper that dies leaves the word set: one needless wake-up. Neither can make the writer wait.
  */
 #include "stream/area.h"
 

@@ -3,9 +3,10 @@
  *
  * Order    regions by generation, entries by offset. An entry is shown when it is committed; fillers are passed over.
  * Threads  an iterator belongs to one thread at a time; any number of them walk while others append, allocate and free.
- * A reader takes no lock: it reads, then looks whether the region still has the generation that the iterator carries.
+ *          A reader takes no lock: it reads, then looks whether the region still has the generation that the iterator
+ *          carries.
  * Damage   an entry that does not check makes the iterator invalid with EBADMSG; next goes on behind it, by its size
- * where the header can be trusted, else at the next place where a valid entry begins.
+ *          where the header can be trusted, else at the next place where a valid entry begins.
  */
 #include "stream/iterator.h"
 #include "base/error.h"

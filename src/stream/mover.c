@@ -2,9 +2,9 @@
  * mover.c: copies that a data mover makes: started by async_append, finished by whoever polls.
  *
  * Order    the header is stored when the timestamp is taken, so that size and timestamp can be read at once; the mover
- * stores the data; who finds it complete says so to the medium and marks the slot COPIED. A copy that failed becomes a
- *          filler: its header is written anew, its timestamp counts as finished.
- * Crash    before the mark nobody believes the entry: the CRC of its data does not check, or belongs to whole data.
+ *          stores the data; who finds it complete says so to the medium and marks the slot COPIED. A copy that failed
+ *          becomes a filler: its header is written anew, its timestamp counts as finished.
+ * Crash    before the mark nobody believes the entry: the check of its data fails, or they are whole.
  * Threads  a future is polled by one thread at a time; who finds it taken leaves it. No lock is held across a poll.
  */
 #include "stream/mover.h"

@@ -2,9 +2,9 @@
  * open.c: from a map to a stream and back.
  *
  * Order   recognise -> create, where the map is empty -> read (recover_read) -> scan (recover_scan) -> write
- * (recover_write). A read-only map stops in front of the writing. Nothing is written to a map that is not an undamaged
- * stream or empty. Close   copies are finished, everything is made durable, a last round covers all of it and says
- * CLEAN.
+ *         (recover_write). A read-only map stops in front of the writing. Nothing is written to a map that is not an
+ *         undamaged stream or empty.
+ * Close   copies are finished, everything is made durable, a last round covers all of it and says CLEAN.
  */
 #include "base/checked.h"
 #include "base/error.h"

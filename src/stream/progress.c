@@ -1,11 +1,11 @@
 /*
  * progress.c: who sleeps, and how he is woken.
  *
- * Locks    progress.mutex guards events, the wakers and the group leader's seat (persist.c). Wakers are called without
- * it, one at a time and marked as being called, so that who gives a waker up waits until it is not used any more.
- * Handles  a data mover may call its waker late, when the stream was deleted: it gets a handle of a table that is never
- * freed, and the handle knows under its own mutex whether the stream still lives. A handle that was given to another
- * stream meanwhile wakes that one for nothing, which is harmless.
+ * Locks    progress.mutex guards events and the wakers. Wakers are called without it, one at a time and marked as
+ *          being called, so that who gives a waker up waits until it is not used any more.
+ * Handles  a data mover may call its waker late, when the stream was deleted: it gets a handle of a table that is
+ *          never freed, and the handle knows under its own mutex whether the stream still lives. A handle that was
+ *          given to another stream meanwhile wakes that one for nothing, which is harmless.
  */
 #include "stream/progress.h"
 

@@ -2,9 +2,10 @@
  * recover_write.c: makes what recovery kept the beginning of a new epoch.
  *
  * Order   what was read and kept is made durable -> a pending record: its words -> its number -> the stream slot with
- * the raised epoch. Each step is fenced before the next begins; no new entry is stored before the last. Crash recovery
- * reads through the caches: after a process kill what it read may not be on the medium, so it is flushed, or its pages
- * are made dirty and synced. A cut at any point leaves a medium on which recovery finds the same.
+ *         the raised epoch. Each step is fenced before the next begins; no new entry is stored before the last.
+ * Crash   recovery reads through the caches: after a process kill what it read may not be on the medium, so it is
+ *         flushed, or its pages are made dirty and synced. A cut at any point leaves a medium on which recovery finds
+ *         the same.
  */
 #include "stream/recover.h"
 

@@ -1,9 +1,11 @@
 /*
  * repair.c: pmemstream_repair.
  *
- * Order   a deep survey -> the plan -> the plan on a private copy, which has to open -> what was read and is relied on
- * is made durable -> the plan, phase by phase (repair.h says why in this order). Crash   everything of the plan is
- * found again by the next survey; tests/unit/stream_repair.c cuts at each moment. The writer's lock is held throughout.
+ * Order   a deep survey -> the plan -> the plan on a private copy, which has to open -> what was read and is relied
+ *         on is made durable -> the plan, phase by phase (repair.h says why in this order).
+ * Crash   everything of the plan is found again by the next survey; tests/unit/stream_repair.c cuts at each moment.
+ *
+ * The writer's lock is held throughout.
  */
 #include "stream/repair.h"
 

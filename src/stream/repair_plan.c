@@ -3,12 +3,14 @@
  *
  * A round is needed only where an opening would be refused for what is behind the slots. It takes all that is kept in
  * front of new slots: k above every one seen, P the highest timestamp that is kept or was vouched for, an epoch above
- * every one seen. Cut    in front of the announcement the evidence of the damage is all there; from the announcement
- * on its K, which is that P, vouches for the rest, since the slots of a round that was never completed may have done so
- * before and are overwritten. Entries that were dropped would be let in by that K when the repair is done again:
- * therefore their checksums are destroyed in front of it. Of entries that the last round covered only the bad slot in
- * front of them tells: it is written last, when they are covered by the new round as well. A slot that does not check
- * is never put right while CLEAN stands in a slot of the stream: CLEAN would be believed again.
+ * every one seen.
+ *
+ * A cut in front of the announcement leaves all the evidence of the damage there; from the announcement on its K, which
+ * is that P, vouches for the rest, since the slots of a round that was never completed may have done so before and are
+ * overwritten. Entries that were dropped would be let in by that K when the repair is done again: therefore their
+ * checksums are destroyed in front of it. Of entries that the last round covered only the bad slot in front of them
+ * tells: it is written last, when they are covered by the new round as well. A slot that does not check is never put
+ * right while CLEAN stands in a slot of the stream: CLEAN would be believed again.
  */
 #include "stream/repair.h"
 

@@ -5,7 +5,7 @@
  *            timestamp is taken at publish, when the size is final.
  * Crash      before publish nothing says that the bytes are an entry.
  * Threads    publish works from any thread. Who wants the tail meanwhile waits a bounded time, unless he holds it
- * himself (EBUSY) or holds another one (EDEADLK).
+ *            himself (EBUSY) or holds another one (EDEADLK).
  */
 #include "stream/append.h"
 

@@ -7,7 +7,7 @@
  *
  * Crash  nothing but the regions' labels is on media: a crash leaves the series with its new region or without.
  * Age    is told by a region's last checkpoint, if that covers all its entries: retention by age completes a round
- * first where it does not.
+ *        first where it does not.
  */
 #include "base/error.h"
 #include "base/export.h"

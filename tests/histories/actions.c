@@ -2,9 +2,10 @@
  * actions.c: what a process does with its stream, and what the shadow makes of it.
  *
  * Order  an entry is submitted to the shadow in front of the call that may store it, and withdrawn when the call says
- * that nothing was changed. Once the process is dead (machine.dead), the rest of the call is no part of the history:
- * nothing more is noted. Data  are chosen to be in the way: equal to what a dropped entry left at the same place,
- * images of the medium at earlier times with headers and all, few different words.
+ *        that nothing was changed. Once the process is dead (machine.dead), the rest of the call is no part of the
+ *        history: nothing more is noted.
+ * Data   are chosen to be in the way: equal to what a dropped entry left at the same place, images of the medium at
+ *        earlier times with headers and all, few different words.
  */
 #include "histories/history.h"
 

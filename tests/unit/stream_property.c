@@ -1,8 +1,9 @@
 /*
  * stream_property.c: random operations of several threads against a plain model in memory.
  *
- * Model    for each region that was allocated: whether it lives, and what was acknowledged in it. Threads append
- * through handles, by every way there is, while others allocate, free and iterate; they note what they were told.
+ * Model    for each region that was allocated: whether it lives, and what was acknowledged in it.
+ * Threads  append through handles, by every way there is, while others allocate, free and iterate; they note what they
+ *          were told.
  * During   an iterator sees timestamps that rise, data that belong to their region, and nothing less than what was
  *          acknowledged before it set out.
  * At rest  after each phase every region holds exactly what was noted, over all regions timestamps are dense, and after
