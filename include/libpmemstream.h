@@ -89,9 +89,8 @@ FUTURE(pmemstream_async_wait_fut, struct pmemstream_async_wait_data, struct pmem
  * 0; or -1 with EINVAL (block_size; neither a stream nor empty; map too small or private), ENOTSUP (layout of
  * libpmemstream 0.2, or features of a later version), EBADMSG (damaged, or the file was truncated), EROFS (empty and
  * read-only), EFBIG (the map is larger than a stream can be), EOVERFLOW (2^32 - 2 openings are used up), EIO, ENOMEM.
- * Nothing is changed then. On return all that is
- * readable is durable. Cost: a few fences or syncs; time grows with what was appended since the last checkpoint, not
- * with the stream.
+ * Nothing is changed then. On return all that is readable is durable. Cost: a few fences or syncs; time grows with what
+ * was appended since the last checkpoint, not with the stream.
  */
 int pmemstream_from_map(struct pmemstream **stream, size_t block_size, struct pmem2_map *map);
 
