@@ -1,12 +1,11 @@
 /*
  * stream_crafted.c: files whose checksums are right and whose contents no library ever wrote.
  */
-#include "stream/format.h"
+#include "stream_bytes.h"
 
 #include <libpmemstream.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,7 +32,6 @@ static const struct pmemstream_config reading = {.flags = PMEMSTREAM_READ_ONLY};
 static int begin(void **state)
 {
 	static int number;
-	struct format_stream_slot other;
 	struct pmemstream *stream;
 
 	(void)state;
@@ -45,19 +43,7 @@ static int begin(void **state)
 		assert_int_equal(pmemstream_append(stream, region, NULL, "entry", 6, NULL), 0);
 	pmemstream_delete(&stream);
 
-	int fd = open(path, O_RDWR);
-	bytes = mmap(NULL, STREAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_true(bytes != MAP_FAILED);
-	close(fd);
-	assert_true(format_header_decode(bytes, &header));
-	slot_off = FORMAT_STREAM_SLOT_OFF;
-	assert_true(format_stream_slot_decode(bytes + slot_off, header.salt, slot_off, &slot));
-	uint64_t other_off = slot_off + FORMAT_STREAM_SLOT_STRIDE;
-	assert_true(format_stream_slot_decode(bytes + other_off, header.salt, other_off, &other));
-	if (other.sequence > slot.sequence) {
-		slot = other;
-		slot_off = other_off;
-	}
+	bytes = stream_bytes(path, STREAM_BYTES, &header, &slot, &slot_off);
 	return 0;
 }
 

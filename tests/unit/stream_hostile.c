@@ -3,12 +3,11 @@
  * counted, not timed: the linker lets the checks of data and words come through here (--wrap).
  */
 #include "stream/budget.h"
-#include "stream/format.h"
+#include "stream_bytes.h"
 
 #include <libpmemstream.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -69,7 +68,6 @@ static void make(unsigned regions, size_t region_bytes)
 {
 	static int number;
 	const struct pmemstream_config sized = {.size = STREAM_BYTES, .block_size = BLOCK};
-	struct format_stream_slot other;
 	struct pmemstream *stream;
 
 	bytes_bound = words_bound = UINT64_MAX;
@@ -81,19 +79,7 @@ static void make(unsigned regions, size_t region_bytes)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pmemstream_append(stream, region, NULL, "entry", 6, NULL), 0);
 	pmemstream_delete(&stream);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	bytes = mmap(NULL, STREAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_true(bytes != MAP_FAILED);
-	close(fd);
-	assert_true(format_header_decode(bytes, &header));
-	slot_off = FORMAT_STREAM_SLOT_OFF;
-	assert_true(format_stream_slot_decode(bytes + slot_off, header.salt, slot_off, &slot));
-	uint64_t other_off = slot_off + FORMAT_STREAM_SLOT_STRIDE;
-	assert_true(format_stream_slot_decode(bytes + other_off, header.salt, other_off, &other));
-	if (other.sequence > slot.sequence) {
-		slot = other;
-		slot_off = other_off;
-	}
+	bytes = stream_bytes(path, STREAM_BYTES, &header, &slot, &slot_off);
 }
 
 static void done(void)
