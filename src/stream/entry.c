@@ -81,12 +81,12 @@ static inline bool decode_trusted(const unsigned char *from, uint64_t room, stru
 	return entry->size <= room - FORMAT_ENTRY_HEADER_BYTES;
 }
 
-enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, uint64_t off,
+enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, uint64_t off, bool check,
 			      struct format_entry *entry)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	uint32_t seed = atomic_load_explicit(&region->seed, memory_order_acquire);
-	bool trusted = is_trusted(region, off) && !stream->damaged && !(stream->follower && follow_outdated(stream));
+	bool trusted = !check && is_trusted(region, off) && !stream->damaged;
 	uint64_t room;
 
 	if (is_dropped(stream, region, off) || !copy_header(stream, region, off, header, &room))

@@ -16,8 +16,9 @@ enum entry_verdict {
 };
 
 /* Reads the entry at an offset of the region that is known to be finished and in front of the tail. What this process
- * wrote or checked before is not checked again; sequential readers make everything in front of them checked. */
-enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, uint64_t off,
+ * wrote or checked before is not checked again; sequential readers make everything in front of them checked.
+ * check: it is checked again all the same. */
+enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, uint64_t off, bool check,
 			      struct format_entry *entry);
 
 /* Says that this thread found a valid entry: it is likely to be asked for its data, size and timestamp next, and then

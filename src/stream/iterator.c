@@ -17,6 +17,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Beside a writer that frees faster than a follower can look, one look counts for so many entries. */
+enum { ENTRIES_A_LOOK = 64 };
+
 struct pmemstream_entry_iterator {
 	struct pmemstream *stream;
 	struct region *region;
@@ -27,6 +30,7 @@ struct pmemstream_entry_iterator {
 	uint64_t told;      /* damage up to this serial number was reported, and passed by next */
 	uint64_t trouble;   /* the one that it is invalid for */
 	bool quiet;
+	unsigned believed; /* doubtful entries that are shown on the word of their own checksums until the next look */
 	uint64_t seen_off; /* of the valid entry that was looked at last; 0: none */
 	struct format_entry seen;
 };
@@ -85,13 +89,15 @@ static int look_further(struct pmemstream_entry_iterator *iterator, enum entry_v
 	return iterator->off < iterator->safe_off ? 0 : ENODATA;
 }
 
-/* Whether a writer freed something while a follower read; if so, looks again. */
-static bool changed(struct pmemstream *stream)
+/* Whether an entry that checks is shown: its region is there, or was at the last look, not long ago. */
+static bool is_believed(struct pmemstream_entry_iterator *iterator, bool doubtful, bool looked)
 {
-	if (!stream->follower || !follow_outdated(stream))
-		return false;
-	follow_look(stream);
-	return !follow_outdated(stream);
+	if (looked)
+		iterator->believed = ENTRIES_A_LOOK;
+	if (doubtful)
+		return iterator->believed && iterator->believed--;
+	iterator->believed = 0;
+	return true;
 }
 
 /*
@@ -112,21 +118,31 @@ static int look(struct pmemstream_entry_iterator *iterator, enum entry_verdict *
 	if (iterator->off == iterator->seen_off)
 		return 0;
 	iterator->seen_off = 0;
-	for (;;) {
+	for (bool looked = false;;) {
 		int err = iterator->off >= iterator->safe_off ? look_further(iterator, verdict) : 0;
 		if (err)
 			return err;
-		*verdict = entry_read(stream, region, iterator->off, entry);
-		bool again = changed(stream);
+		*verdict = entry_read(stream, region, iterator->off, false, entry);
+		/* If a writer freed something, this may be another region's by now, in the place of ours: its own
+		 * checksum vouches for an entry, nothing for damage. */
+		bool doubtful = stream->follower && follow_outdated(stream);
+		if (doubtful)
+			*verdict = entry_read(stream, region, iterator->off, true, entry);
 		if (!is_alive(region, iterator->generation))
 			return ESTALE;
-		if (again)
-			continue;
-		if (*verdict == ENTRY_VALID)
+		bool believed = is_believed(iterator, doubtful, looked);
+		if (*verdict == ENTRY_VALID && believed)
 			break;
-		if (*verdict != ENTRY_FILLER)
+		if (*verdict == ENTRY_FILLER && believed) {
+			iterator->off += format_entry_space(entry->size, stream->alignment);
+			continue;
+		}
+		if (!doubtful)
 			return EBADMSG;
-		iterator->off += format_entry_space(entry->size, stream->alignment);
+		if (looked)
+			return ENODATA; /* there is nothing to show yet */
+		looked = true;
+		iterator->safe_off = 0;
 	}
 	if (!stream->follower) {
 		iterator->seen_off = iterator->off;
@@ -176,6 +192,7 @@ int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entr
 void iterator_be_quiet(struct pmemstream_entry_iterator *iterator)
 {
 	iterator->quiet = true;
+	iterator->believed = ENTRIES_A_LOOK;
 }
 
 EXPORT void pmemstream_entry_iterator_seek(struct pmemstream_entry_iterator *iterator, uint64_t timestamp)

@@ -12,7 +12,7 @@ uint64_t iterator_generation(const struct pmemstream_entry_iterator *iterator);
 /* What the iterator is at: 0 and the entry, or the errno that makes it invalid there. */
 int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entry *entry);
 
-/* It says nothing of damage whose region is not known: the walk that it is part of does. */
+/* Part of a walk over all regions, which looked just now, and tells of damage whose region is not known. */
 void iterator_be_quiet(struct pmemstream_entry_iterator *iterator);
 
 /* index.c: the first offset in front of safe_off where an entry with at least that timestamp begins, or safe_off. Only

@@ -201,7 +201,7 @@ static void release(struct pmemstream *stream)
 	free(stream);
 }
 
-static struct pmemstream *new_stream(const struct stream_options *options)
+static struct pmemstream *new_stream(const struct stream_options *options, bool writable)
 {
 	static _Atomic uint64_t streams;
 	size_t bytes = (sizeof(struct pmemstream) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
@@ -213,7 +213,9 @@ static struct pmemstream *new_stream(const struct stream_options *options)
 	}
 	memset(stream, 0, bytes);
 	stream->serial = atomic_fetch_add(&streams, 1) + 1;
-	stream->window = options->window ? options->window : DEFAULT_WINDOW;
+	stream->writable = writable;
+	/* A reader hands out no timestamps, and reads a stream as often as its writer changes it. */
+	stream->window = !writable ? 1 : options->window ? options->window : DEFAULT_WINDOW;
 	stream->round_bytes = options->round_bytes ? options->round_bytes : DEFAULT_ROUND_BYTES;
 	stream->reservation_ns = options->reservation_ns ? options->reservation_ns : DEFAULT_RESERVATION_NS;
 	stream->slots = aligned_alloc(LINE_BYTES, stream->window * sizeof(struct window_slot));
@@ -248,12 +250,11 @@ int stream_open(struct pmemstream **out, struct medium *medium, const struct str
 {
 	if (options->window & (options->window - 1))
 		return error_set(EINVAL, "a window of %u entries is not a power of two", options->window);
-	struct pmemstream *stream = new_stream(options);
+	struct pmemstream *stream = new_stream(options, medium->writable);
 	if (!stream)
 		return -1;
 	stream->medium = *medium;
 	stream->lines = medium->granularity != MEDIUM_PAGE;
-	stream->writable = medium->writable;
 	if (recover(stream, options)) {
 		stream_discard(stream);
 		return -1;

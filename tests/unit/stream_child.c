@@ -38,11 +38,16 @@ struct writer {
 	unsigned char data[1000];
 };
 
+static int open_series(struct writer *writer, unsigned factor)
+{
+	const struct pmemstream_series_config config = {.region_bytes = factor * 4096, .keep_bytes = factor * 8192};
+
+	return pmemstream_series_open(writer->stream, "log", &config, &writer->series);
+}
+
 static int append_to_series(struct writer *writer)
 {
-	const struct pmemstream_series_config config = {.region_bytes = 4096, .keep_bytes = 8192};
-
-	if (!writer->series && pmemstream_series_open(writer->stream, "log", &config, &writer->series))
+	if (!writer->series && open_series(writer, 1))
 		return -1;
 	writer->number++;
 	memcpy(writer->data, &writer->number, sizeof(writer->number));
@@ -84,6 +89,8 @@ static int carry_out(struct writer *writer, char order)
 		       pmemstream_append(stream, *region, NULL, "new", 3, NULL);
 	case 's':
 		return append_to_series(writer);
+	case 'l':
+		return open_series(writer, 32);
 	case 'S':
 		while (!append_to_series(writer))
 			;
