@@ -390,7 +390,7 @@ void pmemstream_cancel_waits(struct pmemstream *stream);
  */
 struct pmemstream_global_iterator;
 int pmemstream_global_iterator_new(struct pmemstream_global_iterator **iterator, struct pmemstream *stream);
-/* 0, or -1 with ENODATA, EBADMSG, EINVAL, ENOMEM. */
+/* 0, or -1 with ENODATA, EBADMSG, EINVAL, ENOMEM; in a read-only stream, at the end, also what pmemstream_open says. */
 int pmemstream_global_iterator_is_valid(struct pmemstream_global_iterator *iterator);
 void pmemstream_global_iterator_next(struct pmemstream_global_iterator *iterator);
 void pmemstream_global_iterator_seek_first(struct pmemstream_global_iterator *iterator);
@@ -450,8 +450,9 @@ int pmemstream_series_open(struct pmemstream *stream, const char *name, const st
 void pmemstream_series_close(struct pmemstream_series **series);
 /* Like pmemstream_append, from any thread, and like pmemstream_region_allocate where it needs a new region; but never
  * ESTALE: where the newest region was freed, the next one is allocated. ENOSPC: the entry fits no region, or the stream
- * has no room though retention freed what it could. Whatever else keeps retention from freeing does not make an append
- * fail that has its region: pmemstream_series_retain tells. */
+ * has no room though retention freed what it could. EEXIST: a region that cannot be counted, because it is damaged or
+ * its number has more than 19 digits, has the label of the next one. Whatever else keeps retention from freeing does
+ * not make an append fail that has its region: pmemstream_series_retain tells. */
 int pmemstream_series_append(struct pmemstream_series *series, const void *data, size_t size,
 			     struct pmemstream_entry *entry);
 /* Frees what retention does not want now. A region with an append or a reservation inside stays until the next time. 0;

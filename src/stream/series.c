@@ -227,8 +227,9 @@ static int set_newest(struct pmemstream_series *series, struct pmemstream_region
 }
 
 /* Somebody else gave a region the label that the next one would have: the series goes on with what is there. */
-static int adopt(struct pmemstream_series *series)
+static int adopt(struct pmemstream_series *series, const char *label)
 {
+	uint64_t former = atomic_load(&series->generation);
 	struct segment *segments;
 	size_t count;
 
@@ -236,6 +237,10 @@ static int adopt(struct pmemstream_series *series)
 		return -1;
 	int err = count ? set_newest(series, segments[count - 1].region, segments[count - 1].number) : 0;
 	free(segments);
+	/* Else whoever appends would come here again for ever. */
+	if (!err && atomic_load(&series->generation) == former && !pmemstream_region_find(series->stream, label, NULL))
+		return error_set(EEXIST, "series \"%s\": the region \"%s\" is in the way: damaged, or the last number",
+				 series->name, label);
 	return err;
 }
 
@@ -250,7 +255,7 @@ static int add_region(struct pmemstream_series *series, uint64_t number)
 	if (err && errno == ENOSPC && !retain(series))
 		err = pmemstream_region_allocate_labeled(series->stream, series->config.region_bytes, label, &region);
 	if (err)
-		return errno == EEXIST ? adopt(series) : -1;
+		return errno == EEXIST ? adopt(series, label) : -1;
 	if (set_newest(series, region, number)) {
 		err = errno;
 		pmemstream_region_free(series->stream, region);

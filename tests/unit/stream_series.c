@@ -177,6 +177,36 @@ static void a_series_goes_on_when_its_newest_region_was_freed(void **state)
 	pmemstream_series_close(&series);
 }
 
+/* The last region of each series cannot be counted: its number is out of range, or its header does not check. */
+static void a_label_that_no_number_can_pass_is_told(void **state)
+{
+	(void)state;
+	char data[ENTRY_BYTES] = "a line of a log";
+	struct pmemstream_region region;
+	struct pmemstream *stream = opened.stream;
+
+	for (int damaged = 0; damaged < 2; damaged++) {
+		const char *label = damaged ? "s.1" : "s.10000000000000000000";
+		const char *before = damaged ? "s.0" : "s.9999999999999999999";
+		struct pmemstream_region first;
+		assert_int_equal(pmemstream_region_allocate_labeled(stream, REGION_BYTES, before, &first), 0);
+		assert_int_equal(pmemstream_region_allocate_labeled(stream, REGION_BYTES, label, &region), 0);
+		char *created = (char *)stream_at(stream, region.offset) + FORMAT_REGION_LABEL_OFF - 8;
+		if (damaged)
+			*created ^= 1;
+		struct pmemstream_series *series = open_series(0, 0);
+		append(series, 6);
+		assert_int_equal(pmemstream_series_append(series, data, sizeof(data), NULL), -1);
+		assert_int_equal(errno, EEXIST);
+		assert_non_null(strstr(pmemstream_errormsg(), label));
+		pmemstream_series_close(&series);
+		if (damaged)
+			*created ^= 1;
+		assert_int_equal(pmemstream_region_free(stream, region), 0);
+		assert_int_equal(pmemstream_region_free(stream, first), 0);
+	}
+}
+
 static void two_handles_on_a_series_go_on_with_each_other_s_regions(void **state)
 {
 	(void)state;
@@ -281,6 +311,7 @@ int main(void)
 						begin, end),
 		cmocka_unit_test_setup_teardown(a_series_keeps_nothing_of_the_regions_that_it_left, begin, end),
 		cmocka_unit_test_setup_teardown(a_series_goes_on_when_its_newest_region_was_freed, begin, end),
+		cmocka_unit_test_setup_teardown(a_label_that_no_number_can_pass_is_told, begin, end),
 		cmocka_unit_test_setup_teardown(two_handles_on_a_series_go_on_with_each_other_s_regions, begin, end),
 		cmocka_unit_test_setup_teardown(retention_by_age_counts_from_the_last_entry_not_from_the_first, begin,
 						end),
