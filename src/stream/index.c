@@ -27,7 +27,7 @@ void index_free(struct region *region)
 	region->index = NULL;
 }
 
-/* Under the index mutex. Without memory the index just does not grow. */
+/* Under the rare mutex. Without memory the index just does not grow. */
 static void add_sample(struct region *region, uint64_t generation, uint64_t timestamp, uint64_t off)
 {
 	struct region_index *index = region->index;
