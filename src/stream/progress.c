@@ -234,6 +234,9 @@ uint64_t progress_register(struct pmemstream *stream, uint64_t serial, const str
 			return serial;
 		}
 	pthread_mutex_unlock(&progress->mutex);
+	/* Somebody is about to call the former one, or does: that must not outlast the new one. */
+	if (serial)
+		progress_unregister(stream, serial);
 
 	struct waker *fresh = malloc(sizeof(*fresh));
 	if (!fresh)
