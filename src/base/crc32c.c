@@ -4,6 +4,8 @@
  */
 #include "base/crc32c.h"
 
+#include "base/endian.h"
+
 #include <isa-l/crc.h>
 #include <stdbool.h>
 #include <string.h>
@@ -12,7 +14,7 @@
 #include <nmmintrin.h>
 #endif
 
-enum { PIECE_BYTES = 1 << 30, SHORT_BYTES = 64 };
+enum { PIECE_BYTES = 1 << 30, SHORT_BYTES = 64, USUAL_BYTES = 28 };
 
 #if defined(__x86_64__)
 static bool has_instruction;
@@ -23,17 +25,40 @@ __attribute__((constructor)) static void ask_processor(void)
 	has_instruction = __builtin_cpu_supports("sse4.2");
 }
 
-__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t raw, const unsigned char *at, size_t bytes)
+__attribute__((target("sse4.2"), always_inline)) static inline uint32_t feed(uint32_t raw, const unsigned char *at,
+									     size_t bytes)
 {
 	uint64_t word, crc = raw;
+	uint32_t half;
 
 	for (; bytes >= sizeof(word); bytes -= sizeof(word), at += sizeof(word)) {
 		memcpy(&word, at, sizeof(word));
 		crc = _mm_crc32_u64(crc, word);
 	}
-	for (raw = (uint32_t)crc; bytes; bytes--)
+	raw = (uint32_t)crc;
+	if (bytes >= sizeof(half)) {
+		memcpy(&half, at, sizeof(half));
+		raw = _mm_crc32_u32(raw, half);
+		bytes -= sizeof(half);
+		at += sizeof(half);
+	}
+	for (; bytes; bytes--)
 		raw = _mm_crc32_u8(raw, *at++);
 	return raw;
+}
+
+__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t raw, const unsigned char *at, size_t bytes)
+{
+	return feed(raw, at, bytes);
+}
+
+__attribute__((target("sse4.2"))) static uint32_t behind_by_instruction(uint32_t crc, uint64_t word,
+									const unsigned char *at, size_t bytes)
+{
+	uint32_t raw = (uint32_t)_mm_crc32_u64(~crc, word);
+
+	/* The headers that every append makes: without a loop. */
+	return ~(bytes == USUAL_BYTES ? feed(raw, at, USUAL_BYTES) : feed(raw, at, bytes));
 }
 #endif
 
@@ -53,4 +78,21 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t bytes)
 		bytes -= PIECE_BYTES;
 	}
 	return ~crc32_iscsi(at, (int)bytes, raw);
+}
+
+static __attribute__((noinline)) uint32_t behind_by_blocks(uint32_t crc, uint64_t word, const void *data, size_t bytes)
+{
+	unsigned char first[sizeof(word)];
+
+	le64_store(first, word);
+	return crc32c(crc32c(crc, first, sizeof(first)), data, bytes);
+}
+
+uint32_t crc32c_behind(uint32_t crc, uint64_t word, const void *data, size_t bytes)
+{
+#if defined(__x86_64__)
+	if (bytes <= SHORT_BYTES && has_instruction)
+		return behind_by_instruction(crc, word, data, bytes);
+#endif
+	return behind_by_blocks(crc, word, data, bytes);
 }

@@ -12,4 +12,7 @@
 /* Any length: ISA-L's own length is an int, so long data goes in pieces. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t bytes);
 
+/* The same over a word, as eight bytes with the lowest first, and the few bytes behind it. */
+uint32_t crc32c_behind(uint32_t crc, uint64_t word, const void *data, size_t bytes);
+
 #endif

@@ -227,11 +227,7 @@ uint32_t format_entry_seed(uint64_t salt, uint64_t generation)
 /* The header's CRC covers its offset and its own first 28 bytes. */
 static uint32_t entry_crc(const unsigned char *header, uint32_t seed, uint64_t off)
 {
-	unsigned char covered[8 + 28];
-
-	le64_store(covered, off);
-	memcpy(covered + 8, header, 28);
-	return crc32c(seed, covered, sizeof(covered));
+	return crc32c_behind(seed, off, header, 28);
 }
 
 uint32_t format_data_crc(const void *data, uint64_t bytes)
