@@ -33,9 +33,12 @@ struct pmem2_map;
 struct medium_ops {
 	/* Ordinary stores. */
 	void (*copy)(struct medium *medium, void *to, const void *from, size_t bytes);
-	/* Head, then data, then zeros to the end of the line, as one run from a line-aligned place, without leaving
-	 * lines in the cache: durable at the thread's next fence, no flush needed (PAGE: ordinary stores). */
+	/* Head (a line at most), then data, then zeros to the line's end, as one run from a line-aligned place, without
+	 * leaving lines in the cache: durable at the thread's next fence, no flush needed (PAGE: ordinary stores). */
 	void (*stream)(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
+		       size_t data_bytes);
+	/* Head, then data, by ordinary stores, as one run from any place. */
+	void (*record)(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
 		       size_t data_bytes);
 	/* One aligned 8-byte store, atomic, with release order. */
 	void (*store8)(struct medium *medium, uint64_t *to, uint64_t value);
@@ -156,9 +159,22 @@ static inline void medium_stream(struct medium *medium, void *to, const void *he
 	medium->ops->stream(medium, to, head, head_bytes, data, data_bytes);
 }
 
+static inline void medium_record(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
+				 size_t data_bytes)
+{
+	MEDIUM_COUNT(medium, stored_bytes, head_bytes + data_bytes);
+	medium->ops->record(medium, to, head, head_bytes, data, data_bytes);
+}
+
 static inline void medium_store8(struct medium *medium, uint64_t *to, uint64_t value)
 {
 	MEDIUM_COUNT(medium, stored_bytes, sizeof(value));
+	medium->ops->store8(medium, to, value);
+}
+
+/* A word that other processes look at and nothing depends on: not counted. */
+static inline void medium_tell8(struct medium *medium, uint64_t *to, uint64_t value)
+{
 	medium->ops->store8(medium, to, value);
 }
 

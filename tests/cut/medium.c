@@ -96,31 +96,50 @@ static void op_copy(struct medium *medium, void *to, const void *from, size_t by
 	end(cut, &event);
 }
 
+/* Head and data as two copies: a word that both reach holds something in between. */
+static void store_both(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
+		       size_t data_bytes, uintptr_t site)
+{
+	struct cut_event event = {.kind = CUT_STORE, .bytes = head_bytes + data_bytes, .site = site};
+	struct cut *cut = begin(medium, &event, to);
+
+	cut->counts.stores++;
+	if (head_bytes)
+		memcpy(to, head, head_bytes);
+	if (data_bytes)
+		memcpy((char *)to + head_bytes, data, data_bytes);
+	model_store(cut, event.off, to, head_bytes, false);
+	model_store(cut, event.off + head_bytes, (char *)to + head_bytes, data_bytes, false);
+	end(cut, &event);
+}
+
+static void op_record(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
+		      size_t data_bytes)
+{
+	store_both(medium, to, head, head_bytes, data, data_bytes, CALLER);
+}
+
 static void op_stream(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
 		      size_t data_bytes)
 {
 	size_t used = head_bytes + data_bytes;
 	size_t padded = (used + MEDIUM_LINE_BYTES - 1) / MEDIUM_LINE_BYTES * MEDIUM_LINE_BYTES;
-	bool page = medium->granularity == MEDIUM_PAGE;
-	struct cut_event event = {.kind = CUT_STORE, .bytes = page ? used : padded, .site = CALLER};
-	struct cut *cut = begin(medium, &event, to);
+	struct cut_event event = {.kind = CUT_STORE, .bytes = padded, .site = CALLER};
 
-	if (!page && event.off % MEDIUM_LINE_BYTES)
+	if (medium->granularity == MEDIUM_PAGE) {
+		store_both(medium, to, head, head_bytes, data, data_bytes, CALLER);
+		return;
+	}
+	struct cut *cut = begin(medium, &event, to);
+	if (event.off % MEDIUM_LINE_BYTES)
 		cut_die("stream to offset %zu, which begins no cache line", event.off);
 	cut->counts.stores++;
 	if (head_bytes)
 		memcpy(to, head, head_bytes);
 	if (data_bytes)
 		memcpy((char *)to + head_bytes, data, data_bytes);
-	if (!page)
-		memset((char *)to + used, 0, padded - used);
-	if (page) {
-		/* Two copies: a word that both reach holds something in between. */
-		model_store(cut, event.off, to, head_bytes, false);
-		model_store(cut, event.off + head_bytes, (char *)to + head_bytes, data_bytes, false);
-	} else {
-		model_store(cut, event.off, to, padded, true);
-	}
+	memset((char *)to + used, 0, padded - used);
+	model_store(cut, event.off, to, padded, true);
 	end(cut, &event);
 }
 
@@ -258,6 +277,7 @@ static void op_redirty(struct medium *medium, const void *at, size_t bytes)
 const struct medium_ops cut_ops = {
 	.copy = op_copy,
 	.stream = op_stream,
+	.record = op_record,
 	.store8 = op_store8,
 	.stream8 = op_stream8,
 	.exchange4 = op_exchange4,

@@ -77,6 +77,13 @@ static void op_stream(struct medium *medium, void *to, const void *head, size_t 
 	cut_ops.stream(medium, to, head, head_bytes, data, data_bytes);
 }
 
+static void op_record(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
+		      size_t data_bytes)
+{
+	give_way();
+	cut_ops.record(medium, to, head, head_bytes, data, data_bytes);
+}
+
 static void op_store8(struct medium *medium, uint64_t *to, uint64_t value)
 {
 	give_way();
@@ -87,6 +94,12 @@ static void op_stream8(struct medium *medium, uint64_t *to, uint64_t value)
 {
 	give_way();
 	cut_ops.stream8(medium, to, value);
+}
+
+static void op_raise8(struct medium *medium, uint64_t *at, uint64_t value)
+{
+	give_way();
+	cut_ops.raise8(medium, at, value);
 }
 
 static uint32_t op_exchange4(struct medium *medium, uint32_t *at, uint32_t value)
@@ -130,9 +143,11 @@ const struct medium_ops *second_ops(struct history *history)
 	static const struct medium_ops ops = {
 		.copy = op_copy,
 		.stream = op_stream,
+		.record = op_record,
 		.store8 = op_store8,
 		.stream8 = op_stream8,
 		.exchange4 = op_exchange4,
+		.raise8 = op_raise8,
 		.flush = op_flush,
 		.fence = op_fence,
 		.sync = op_sync,
