@@ -41,7 +41,8 @@ static int admit_reserved(struct pmemstream *stream, const struct region *region
 	return ADMIT_RESERVED;
 }
 
-int append_admit(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, uint64_t count)
+static inline int admit(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space,
+			uint64_t count)
 {
 	uint64_t end_off = atomic_load_explicit(&region->end_off, memory_order_relaxed);
 	uint64_t tail_off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
@@ -55,6 +56,11 @@ int append_admit(struct pmemstream *stream, struct region *region, uint64_t gene
 	if (space > end_off - tail_off)
 		return ENOSPC;
 	return window_has_room(stream, count) ? ADMIT_OK : ADMIT_WINDOW_FULL;
+}
+
+int append_admit(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, uint64_t count)
+{
+	return admit(stream, region, generation, space, count);
 }
 
 bool append_may_fit(struct pmemstream *stream, struct region *region, uint64_t size)
@@ -147,7 +153,7 @@ int append_take(struct pmemstream *stream, struct region *region, uint64_t gener
 
 	for (;;) {
 		spinlock_take(&stream->order);
-		int verdict = append_admit(stream, region, generation, space, 1);
+		int verdict = admit(stream, region, generation, space, 1);
 		if (verdict == ADMIT_OK)
 			window_take(stream, region, size, false, ticket);
 		spinlock_leave(&stream->order);
@@ -187,10 +193,10 @@ void append_flush(struct pmemstream *stream, const struct ticket *ticket)
 
 void append_flush_limit(struct pmemstream *stream, const struct ticket *ticket)
 {
+	if (__builtin_expect(!ticket->limit_raised, 1))
+		return;
 	uint64_t off = atomic_load_explicit(&ticket->region->off, memory_order_relaxed);
-
-	if (ticket->limit_raised)
-		medium_flush(&stream->medium, stream_at(stream, off + FORMAT_REGION_LIMIT_OFF), sizeof(uint64_t));
+	medium_flush(&stream->medium, stream_at(stream, off + FORMAT_REGION_LIMIT_OFF), sizeof(uint64_t));
 }
 
 void append_store(struct pmemstream *stream, const struct ticket *ticket, const unsigned char *header, const void *data,
@@ -202,8 +208,7 @@ void append_store(struct pmemstream *stream, const struct ticket *ticket, const 
 	if (stream->alignment == LINE_BYTES || !stream->lines) {
 		medium_stream(medium, at, header, FORMAT_ENTRY_HEADER_BYTES, data, size);
 	} else {
-		medium_copy(medium, at, header, FORMAT_ENTRY_HEADER_BYTES);
-		medium_copy(medium, at + FORMAT_ENTRY_HEADER_BYTES, data, size);
+		medium_record(medium, at, header, FORMAT_ENTRY_HEADER_BYTES, data, size);
 		append_flush(stream, ticket);
 	}
 	append_flush_limit(stream, ticket);
@@ -256,13 +261,46 @@ EXPORT int pmemstream_append(struct pmemstream *stream, struct pmemstream_region
 	return 0;
 }
 
-EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, struct pmemstream_region region,
-				   struct pmemstream_region_runtime *region_runtime, const void *data, size_t size,
-				   struct pmemstream_entry *new_entry)
+/* The copy is a mover's, which may be at work when this returns. */
+static __attribute__((noinline)) int start_append(struct pmemstream *stream, struct vdm *vdm, struct region *region,
+						  uint64_t generation, const void *data, size_t size, uint32_t data_crc,
+						  struct ticket *ticket)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	struct vdm_operation_future copy;
 	struct format_entry entry;
+
+	if (mover_prepare(stream, vdm, data, size, &copy))
+		return -1;
+	if (append_take(stream, region, generation, size, ticket)) {
+		mover_cancel(&copy);
+		return -1;
+	}
+	append_header(stream, ticket, data_crc, 0, &entry, header);
+	medium_copy(&stream->medium, stream_at(stream, ticket->off), header, sizeof(header));
+	mover_start(stream, ticket, &entry, &copy);
+	return 0;
+}
+
+static int copy_append(struct pmemstream *stream, struct region *region, uint64_t generation, const void *data,
+		       size_t size, uint32_t data_crc, struct ticket *ticket)
+{
+	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
+	struct format_entry entry;
+
+	if (append_take(stream, region, generation, size, ticket))
+		return -1;
+	append_header(stream, ticket, data_crc, 0, &entry, header);
+	medium_record(&stream->medium, stream_at(stream, ticket->off), header, sizeof(header), data, size);
+	window_mark_copied(stream, ticket);
+	progress_note(stream);
+	return 0;
+}
+
+EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, struct pmemstream_region region,
+				   struct pmemstream_region_runtime *region_runtime, const void *data, size_t size,
+				   struct pmemstream_entry *new_entry)
+{
 	struct ticket ticket;
 	uint64_t generation;
 
@@ -273,31 +311,12 @@ EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, s
 	struct region *found = region_resolve(stream, region, region_runtime, &generation);
 	if (!found)
 		return -1;
-	bool moves = size && !mover_is_synchronous(vdm);
 	uint32_t data_crc = append_may_fit(stream, found, size) ? format_data_crc(data, size) : 0;
-	if (moves && mover_prepare(stream, vdm, data, size, &copy))
+	int err = !size || mover_is_synchronous(vdm)
+			  ? copy_append(stream, found, generation, data, size, data_crc, &ticket)
+			  : start_append(stream, vdm, found, generation, data, size, data_crc, &ticket);
+	if (err)
 		return -1;
-	if (append_take(stream, found, generation, size, &ticket)) {
-		if (moves)
-			mover_cancel(&copy);
-		return -1;
-	}
-
-	char *at = stream_at(stream, ticket.off);
-	append_header(stream, &ticket, data_crc, 0, &entry, header);
-	if (!moves && !stream->lines) {
-		medium_stream(&stream->medium, at, header, sizeof(header), data, size);
-	} else {
-		medium_copy(&stream->medium, at, header, sizeof(header));
-		if (!moves)
-			medium_copy(&stream->medium, at + sizeof(header), data, size);
-	}
-	if (moves) {
-		mover_start(stream, &ticket, &entry, &copy);
-	} else {
-		window_mark_copied(stream, &ticket);
-		progress_note(stream);
-	}
 	append_done(stream, &ticket);
 	if (new_entry)
 		new_entry->offset = ticket.off;

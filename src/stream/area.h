@@ -44,7 +44,14 @@ static inline uint32_t area_load4(const struct medium *medium, uint64_t off)
 static inline void area_store_persisted(struct pmemstream *stream, uint64_t timestamp)
 {
 	if (__builtin_expect(stream->published, 0))
-		medium_store8(&stream->medium, stream_at(stream, AREA_PERSISTED_OFF), htole64(timestamp));
+		medium_tell8(&stream->medium, stream_at(stream, AREA_PERSISTED_OFF), htole64(timestamp));
+}
+
+/* The same for committed. */
+static inline void area_store_committed(struct pmemstream *stream, uint64_t timestamp)
+{
+	if (stream->published)
+		medium_tell8(&stream->medium, stream_at(stream, AREA_COMMITTED_OFF), htole64(timestamp));
 }
 
 /* By any thread that knows that all up to the timestamp are durable. */

@@ -3,11 +3,12 @@
  *
  * Invariant  persisted <= committed < next <= persisted + window + 1. No slot above persisted is reused.
  * Order      slot filled -> word published -> next -> tail: who sees a tail finds the slots of all entries in front.
- * Commit     no appender stores committed: who wants it looks at the slots above persisted.
- * Persist    persisted goes from p to q by compare-and-swap, by a thread that found p + 1 .. q durable or flushed and
- *            fenced them itself. The thread of timestamp p + 1 may store p + 1 plainly as long as its slot says TAKEN,
- *            since nobody else passes it then; so a lone appender pays no locked instruction for it.
- * Crash      nothing here is on media but the limit; recovery finds the same order in the entries.
+ * Commit     who wants committed looks at the slots above it and above persisted, and raises it by compare-and-swap.
+ * The thread of timestamp committed + 1 stores it plainly while its slot still says TAKEN, since nobody else passes it
+ * then. Persist    persisted goes from p to q by compare-and-swap, by a thread that found p + 1 .. q durable or flushed
+ * and fenced them itself. The thread of timestamp p + 1 may store p + 1 plainly as long as its slot says TAKEN, since
+ * nobody else passes it then; so a lone appender pays no locked instruction for it. Crash      nothing here is on media
+ * but the limit; recovery finds the same order in the entries.
  */
 #include "stream/window.h"
 
@@ -70,9 +71,18 @@ void window_take(struct pmemstream *stream, struct region *region, uint64_t size
 void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
 {
 	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);
+	uint64_t copied = (word & ~(uint64_t)SLOT_STATES) | SLOT_COPIED;
+	bool lone = atomic_load_explicit(&stream->committed, memory_order_acquire) == ticket->timestamp - 1 &&
+		    !(word & SLOT_MORE);
 
-	atomic_store_explicit(&ticket->slot->word, (word & ~(uint64_t)SLOT_STATES) | SLOT_COPIED, memory_order_release);
-	area_publish_committed(stream);
+	/* Until the word says so, nobody else can raise the marks over this one. */
+	if (lone) {
+		atomic_store_explicit(&stream->committed, ticket->timestamp, memory_order_release);
+		area_store_committed(stream, ticket->timestamp);
+	}
+	atomic_store_explicit(&ticket->slot->word, copied, memory_order_release);
+	if (!lone)
+		area_publish_committed(stream);
 }
 
 /* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out yet, or long persisted. */
@@ -136,6 +146,26 @@ uint64_t window_safe_off(struct pmemstream *stream, struct region *region)
 	return safe_off;
 }
 
+/* Neighbours, as most entries are, are flushed together. */
+struct run {
+	const char *begin, *end;
+};
+
+static void flush_run(struct pmemstream *stream, struct run *run)
+{
+	if (run->begin)
+		medium_flush(&stream->medium, run->begin, (size_t)(run->end - run->begin));
+}
+
+static void add_to_run(struct pmemstream *stream, struct run *run, const char *begin, size_t bytes)
+{
+	if (!run->begin || begin < run->end || begin - run->end >= LINE_BYTES) {
+		flush_run(stream, run);
+		run->begin = begin;
+	}
+	run->end = begin + bytes;
+}
+
 static void include(struct window_scan *scan, const char *begin, size_t bytes)
 {
 	if (!scan->span_begin || begin < scan->span_begin)
@@ -144,42 +174,45 @@ static void include(struct window_scan *scan, const char *begin, size_t bytes)
 		scan->span_end = begin + bytes;
 }
 
-static void include_slot(struct pmemstream *stream, struct window_slot *slot, bool flush, struct window_scan *scan)
+static void include_slot(struct pmemstream *stream, struct window_slot *slot, struct run *run, struct window_scan *scan)
 {
 	const char *entry = stream_at(stream, atomic_load_explicit(&slot->off, memory_order_relaxed));
 	uint64_t bytes = atomic_load_explicit(&slot->bytes, memory_order_relaxed);
 
-	if (flush) {
-		medium_flush(&stream->medium, entry, bytes);
-		scan->flushed = true;
-	}
-	include(scan, entry, bytes);
-	if (!atomic_load_explicit(&slot->limit_raised, memory_order_relaxed))
+	if (run)
+		add_to_run(stream, run, entry, bytes);
+	else
+		include(scan, entry, bytes);
+	if (__builtin_expect(!atomic_load_explicit(&slot->limit_raised, memory_order_relaxed), 1))
 		return;
 	struct region *region = atomic_load_explicit(&slot->region, memory_order_relaxed);
 	uint64_t off = atomic_load_explicit(&region->off, memory_order_relaxed) + FORMAT_REGION_LIMIT_OFF;
-	if (flush)
+	if (run)
 		medium_flush(&stream->medium, stream_at(stream, off), sizeof(uint64_t));
-	include(scan, stream_at(stream, off), sizeof(uint64_t));
+	else
+		include(scan, stream_at(stream, off), sizeof(uint64_t));
 }
 
 void window_scan(struct pmemstream *stream, uint64_t timestamp, bool flush, struct window_scan *scan)
 {
 	bool inside_batch = false;
+	struct run run = {0};
 
 	*scan = (struct window_scan){.from = stream_persisted(stream)};
 	scan->to = scan->from;
 	for (uint64_t t = scan->from + 1; t <= timestamp || inside_batch; t++) {
 		uint64_t word = word_of(stream, t);
 		if (!word || slot_state(word) == SLOT_TAKEN)
-			return;
+			break;
 		/* The slot may be reused beside us if persisted passed it: then window_advance does nothing. */
 		if (slot_state(word) == SLOT_COPIED)
-			include_slot(stream, window_slot(stream, t), flush, scan);
+			include_slot(stream, window_slot(stream, t), flush ? &run : NULL, scan);
 		inside_batch = word & SLOT_MORE;
 		if (!inside_batch)
 			scan->to = t;
 	}
+	flush_run(stream, &run);
+	scan->flushed = run.begin;
 }
 
 void window_advance(struct pmemstream *stream, const struct window_scan *scan)

@@ -68,7 +68,7 @@ struct window_scan {
 	uint64_t from; /* persisted when the scan began */
 	uint64_t to;   /* every timestamp from from + 1 to here is copied or durable, and no batch is cut */
 	bool flushed;  /* lines were flushed: fence before believing it */
-	const char *span_begin, *span_end; /* all bytes of those entries and the limits they raised */
+	const char *span_begin, *span_end; /* not flushed: all bytes of those entries and the limits they raised */
 };
 
 /* Looks at the timestamps above persisted, to the given one or the end of its batch. flush: flushes the lines of those

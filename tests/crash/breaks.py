@@ -117,7 +117,7 @@ BREAKS = [
     ("a limit is raised", "window.c", "if (ticket->limit_raised)\n\t\twindow_raise_limit", "if (false)\n\t\twindow_raise_limit"),
     ("a failed sync is latched", "group.c", "stream_latch_failure(stream);", ";"),
     ("persisted moves only over what is finished", "window.c",
-     "if (!word || slot_state(word) == SLOT_TAKEN)\n\t\t\treturn;", "if (!word)\n\t\t\treturn;"),
+     "if (!word || slot_state(word) == SLOT_TAKEN)\n\t\t\tbreak;", "if (!word)\n\t\t\tbreak;"),
     ("a fence covers what others copied in front", "persist.c", "window_scan(stream, first - 1, true, &scan);",
      "window_scan(stream, first - 1, false, &scan);"),
 ]
