@@ -25,9 +25,78 @@
 #include <emmintrin.h>
 #endif
 
-enum { NEAR_BYTES = 1024, HALF_BYTES = MEDIUM_LINE_BYTES / 2 };
+enum { HALF_BYTES = MEDIUM_LINE_BYTES / 2, SHORT_BYTES = 256 };
+enum { STREAMING = PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NONTEMPORAL };
 
 bool medium_exchange_is_fence;
+
+#if defined(__x86_64__)
+enum { CAN_STREAM = 1 };
+
+/* Half a line past the cache. Nothing else is to be stored between the two halves of a line. */
+static inline void stream_half(char *to, const char *from)
+{
+	_mm_stream_si128((__m128i *)to, _mm_loadu_si128((const __m128i *)from));
+	_mm_stream_si128((__m128i *)to + 1, _mm_loadu_si128((const __m128i *)from + 1));
+}
+
+static inline void stream_word(char *to, const char *from)
+{
+	long long word;
+
+	memcpy(&word, from, sizeof(word));
+	_mm_stream_si64((long long *)to, word);
+}
+
+/* Half a line of words that were stored just now, each at once: they are read as they were stored, since a read of two
+ * stores waits until both have left the store buffer, behind the fence of the record before. */
+static inline void stream_head(char *to, const char *head)
+{
+	for (size_t off = 0; off < HALF_BYTES; off += sizeof(uint64_t))
+		stream_word(to + off, head + off);
+}
+
+/* Less than half a line, and zeros, from registers for the same reason. */
+static __attribute__((noinline)) void stream_rest(char *to, const char *from, size_t bytes)
+{
+	size_t off = 0;
+
+	for (; bytes - off >= sizeof(uint64_t); off += sizeof(uint64_t))
+		stream_word(to + off, from + off);
+	uint64_t last = 0;
+	for (size_t i = bytes; i-- > off;)
+		last = last << 8 | (unsigned char)from[i];
+	for (; off < HALF_BYTES; off += sizeof(last), last = 0)
+		_mm_stream_si64((long long *)(to + off), (long long)last);
+}
+
+/* A head of half a line, as entries have, data, and zeros to the end of the line. */
+static inline void stream_entry(char *at, const char *head, const char *data, size_t bytes)
+{
+	size_t whole = bytes & ~(size_t)(HALF_BYTES - 1);
+
+	stream_head(at, head);
+	at += HALF_BYTES;
+	for (size_t off = 0; off < whole; off += HALF_BYTES)
+		stream_half(at + off, data + off);
+	if (whole < bytes) {
+		stream_rest(at + whole, data + whole, bytes - whole);
+		whole += HALF_BYTES;
+	}
+	if (whole % MEDIUM_LINE_BYTES == 0)
+		stream_rest(at + whole, NULL, 0);
+}
+#else
+enum { CAN_STREAM = 0 };
+
+static inline void stream_entry(char *at, const char *head, const char *data, size_t bytes)
+{
+	(void)at;
+	(void)head;
+	(void)data;
+	(void)bytes;
+}
+#endif
 
 /* On Intel processors a locked read-modify-write orders this thread's earlier non-temporal stores and CLWBs
  * (Raad et al., POPL 2020). AMD's manual promises that for SFENCE, so the plain fence stays there. */
@@ -41,28 +110,6 @@ __attribute__((constructor)) static void ask_processor(void)
 #endif
 }
 
-#if defined(__x86_64__)
-static inline void stream_line(char *to, const char *from)
-{
-	for (size_t off = 0; off < MEDIUM_LINE_BYTES; off += sizeof(__m128i))
-		_mm_stream_si128((__m128i *)(to + off), _mm_loadu_si128((const __m128i *)(from + off)));
-}
-#endif
-
-/* Whole lines past the cache. libpmem2's function is made for many of them; a few, in a loop of our own, take a fifth
- * of its instructions. */
-static inline void stream_run(struct medium *medium, char *to, const char *from, size_t bytes)
-{
-#if defined(__x86_64__)
-	if (medium->granularity == MEDIUM_CACHE_LINE && bytes <= NEAR_BYTES) {
-		for (size_t off = 0; off < bytes; off += MEDIUM_LINE_BYTES)
-			stream_line(to + off, from + off);
-		return;
-	}
-#endif
-	medium->copy_fn(to, from, bytes, PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NONTEMPORAL);
-}
-
 static void copy_lines(struct medium *medium, void *to, const void *from, size_t bytes)
 {
 	medium->copy_fn(to, from, bytes, PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NOFLUSH);
@@ -74,17 +121,15 @@ static void record_lines(struct medium *medium, void *to, const void *head, size
 	const char *from = data;
 	char *at = to;
 
-	if (data_bytes > NEAR_BYTES) {
-		copy_lines(medium, at, head, head_bytes);
-		copy_lines(medium, at + head_bytes, data, data_bytes);
-		return;
-	}
+	(void)medium;
 	if (__builtin_expect(head_bytes == HALF_BYTES, 1))
 		memcpy(at, head, HALF_BYTES);
-	else
+	else if (head_bytes)
 		memcpy(at, head, head_bytes);
 	at += head_bytes;
-	for (; data_bytes >= HALF_BYTES; data_bytes -= HALF_BYTES, at += HALF_BYTES, from += HALF_BYTES)
+	/* A call costs more than a few of these. */
+	for (; data_bytes >= HALF_BYTES && data_bytes <= SHORT_BYTES;
+	     data_bytes -= HALF_BYTES, at += HALF_BYTES, from += HALF_BYTES)
 		memcpy(at, from, HALF_BYTES);
 	if (data_bytes)
 		memcpy(at, from, data_bytes);
@@ -97,50 +142,45 @@ static void copy_page(struct medium *medium, void *to, const void *from, size_t 
 		memcpy(to, from, bytes);
 }
 
-/* One line of a head, data and zeros; most heads are half a line, and most data have an even number of halves. */
-static inline void fill_line(char *line, const void *head, size_t head_bytes, const char *data, size_t data_bytes)
+/* One line of a head, data and zeros. */
+static void stream_line(struct medium *medium, char *to, const void *head, size_t head_bytes, const char *data,
+			size_t data_bytes)
 {
-	if (__builtin_expect(head_bytes == HALF_BYTES, 1))
-		memcpy(line, head, HALF_BYTES);
-	else if (head_bytes)
+	_Alignas(MEDIUM_LINE_BYTES) char line[MEDIUM_LINE_BYTES] = {0};
+
+	if (head_bytes)
 		memcpy(line, head, head_bytes);
-	line += head_bytes;
-	if (__builtin_expect(data_bytes == HALF_BYTES, 1))
-		memcpy(line, data, HALF_BYTES);
-	else if (data_bytes)
-		memcpy(line, data, data_bytes);
-	line += data_bytes;
-	if (__builtin_expect(head_bytes + data_bytes == HALF_BYTES, 0))
-		memset(line, 0, HALF_BYTES);
-	else if (head_bytes + data_bytes < MEDIUM_LINE_BYTES)
-		memset(line, 0, MEDIUM_LINE_BYTES - head_bytes - data_bytes);
+	if (data_bytes)
+		memcpy(line + head_bytes, data, data_bytes);
+	medium->copy_fn(to, line, sizeof(line), STREAMING);
 }
 
+/* The head and the first bytes; then whole lines straight from the source; last the padded rest. */
+static __attribute__((noinline)) void stream_any(struct medium *medium, char *at, const void *head, size_t head_bytes,
+						 const char *data, size_t data_bytes)
+{
+	size_t room = MEDIUM_LINE_BYTES - head_bytes;
+	size_t first = data_bytes < room ? data_bytes : room;
+	size_t whole = (data_bytes - first) & ~(size_t)(MEDIUM_LINE_BYTES - 1);
+	size_t rest = data_bytes - first - whole;
+
+	assert(head_bytes <= MEDIUM_LINE_BYTES);
+	stream_line(medium, at, head, head_bytes, data, first);
+	if (whole)
+		medium->copy_fn(at + MEDIUM_LINE_BYTES, data + first, whole, STREAMING);
+	if (rest)
+		stream_line(medium, at + MEDIUM_LINE_BYTES + whole, NULL, 0, data + first + whole, rest);
+}
+
+/* libpmem2's function, between the copies that it needs, takes several times the instructions of a loop, and is no
+ * faster with long data. */
 static void stream_lines(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
 			 size_t data_bytes)
 {
-	_Alignas(MEDIUM_LINE_BYTES) char line[MEDIUM_LINE_BYTES];
-	const char *from = data;
-	char *at = to;
-
-	assert(head_bytes <= sizeof(line));
-	/* The head and the first bytes; then whole lines straight from the source; last the padded rest. */
-	size_t first = data_bytes < sizeof(line) - head_bytes ? data_bytes : sizeof(line) - head_bytes;
-	fill_line(line, head, head_bytes, from, first);
-	stream_run(medium, at, line, sizeof(line));
-	if (data_bytes == first)
-		return;
-	at += sizeof(line);
-	from += first;
-	data_bytes -= first;
-
-	size_t whole = data_bytes & ~(size_t)(MEDIUM_LINE_BYTES - 1);
-	if (whole)
-		stream_run(medium, at, from, whole);
-	if (data_bytes == whole)
-		return;
-	fill_line(line, NULL, 0, from + whole, data_bytes - whole);
-	stream_run(medium, at + whole, line, sizeof(line));
+	if (CAN_STREAM && head_bytes == HALF_BYTES && medium->granularity == MEDIUM_CACHE_LINE)
+		stream_entry(to, head, data, data_bytes);
+	else
+		stream_any(medium, to, head, head_bytes, data, data_bytes);
 }
 
 static void stream_page(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
