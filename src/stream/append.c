@@ -19,6 +19,10 @@
 
 enum { READ_UNASKED_BYTES = 4096 };
 
+/* What it calls becomes part of it, where the compiler sees it: the processor holds back all that follows a fence, and
+ * what does not fit in front of the next one costs its full time (docs/design/performance.md). */
+#define IN_ONE_PIECE __attribute__((flatten))
+
 uint64_t append_thread_token(void)
 {
 	static _Atomic uint64_t tokens;
@@ -233,9 +237,9 @@ static int check_arguments(struct pmemstream *stream, const void *data, size_t s
 	return stream_writable(stream);
 }
 
-EXPORT int pmemstream_append(struct pmemstream *stream, struct pmemstream_region region,
-			     struct pmemstream_region_runtime *region_runtime, const void *data, size_t size,
-			     struct pmemstream_entry *new_entry)
+EXPORT IN_ONE_PIECE int pmemstream_append(struct pmemstream *stream, struct pmemstream_region region,
+					  struct pmemstream_region_runtime *region_runtime, const void *data,
+					  size_t size, struct pmemstream_entry *new_entry)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	struct format_entry entry;
@@ -282,8 +286,8 @@ static __attribute__((noinline)) int start_append(struct pmemstream *stream, str
 	return 0;
 }
 
-static int copy_append(struct pmemstream *stream, struct region *region, uint64_t generation, const void *data,
-		       size_t size, uint32_t data_crc, struct ticket *ticket)
+static IN_ONE_PIECE int copy_append(struct pmemstream *stream, struct region *region, uint64_t generation,
+				    const void *data, size_t size, uint32_t data_crc, struct ticket *ticket)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	struct format_entry entry;

@@ -224,25 +224,9 @@ uint32_t format_entry_seed(uint64_t salt, uint64_t generation)
 	return feed64(feed64(0, salt), generation);
 }
 
-/* The header's CRC covers its offset and its own first 28 bytes. */
-static uint32_t entry_crc(const unsigned char *header, uint32_t seed, uint64_t off)
-{
-	return crc32c_behind(seed, off, header, 28);
-}
-
 uint32_t format_data_crc(const void *data, uint64_t bytes)
 {
 	return format_data_fold(crc64(0, data, bytes));
-}
-
-void format_entry_encode(unsigned char *to, uint32_t seed, uint64_t off, const struct format_entry *entry)
-{
-	le64_store(to, entry->size | (uint64_t)entry->flags << 48);
-	le64_store(to + 8, entry->timestamp);
-	le32_store(to + 16, entry->epoch);
-	le32_store(to + 20, entry->lag);
-	le32_store(to + 24, entry->data_crc);
-	le32_store(to + 28, entry_crc(to, seed, off));
 }
 
 bool format_entry_decode(const unsigned char *from, uint32_t seed, uint64_t off, uint64_t room,
@@ -262,5 +246,5 @@ bool format_entry_decode(const unsigned char *from, uint32_t seed, uint64_t off,
 	entry->data_crc = le32_load(from + 24);
 	if (entry->timestamp == 0 || entry->epoch == 0)
 		return false;
-	return le32_load(from + 28) == entry_crc(from, seed, off);
+	return le32_load(from + 28) == format_entry_crc(from, seed, off);
 }

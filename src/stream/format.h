@@ -6,6 +6,7 @@
 #ifndef STREAM_FORMAT_H
 #define STREAM_FORMAT_H
 
+#include "base/crc32c.h"
 #include "base/endian.h"
 
 #include <stdbool.h>
@@ -140,7 +141,22 @@ struct format_entry {
 
 /* The CRC of salt and generation, which every entry header of a region begins with. */
 uint32_t format_entry_seed(uint64_t salt, uint64_t generation);
-void format_entry_encode(unsigned char *to, uint32_t seed, uint64_t off, const struct format_entry *entry);
+/* The header's CRC covers its offset and its own first 28 bytes. */
+static inline uint32_t format_entry_crc(const unsigned char *header, uint32_t seed, uint64_t off)
+{
+	return crc32c_behind(seed, off, header, 28);
+}
+
+/* In whole words: what reads them next need not wait until their parts have left the store buffer. */
+static inline void format_entry_encode(unsigned char *to, uint32_t seed, uint64_t off, const struct format_entry *entry)
+{
+	le64_store(to, entry->size | (uint64_t)entry->flags << 48);
+	le64_store(to + 8, entry->timestamp);
+	le64_store(to + 16, entry->epoch | (uint64_t)entry->lag << 32);
+	le64_store(to + 24, entry->data_crc);
+	le64_store(to + 24, entry->data_crc | (uint64_t)format_entry_crc(to, seed, off) << 32);
+}
+
 /*
  * The check of an entry's data, in one piece; or in several, beginning with crc64(0, ...), folded at the end. Not
  * CRC32C: data that end with their own CRC32C, as records often do, and images of headers have one and the same CRC32C,

@@ -31,43 +31,6 @@ void window_raise_limit(struct pmemstream *stream, struct region *region, uint64
 		htole64(format_checked_encode(stream->header.salt, generation, (limit_off - off) / FORMAT_LIMIT_UNIT)));
 }
 
-void window_take(struct pmemstream *stream, struct region *region, uint64_t size, bool more, struct ticket *ticket)
-{
-	uint64_t timestamp = atomic_load_explicit(&stream->next, memory_order_relaxed);
-	uint64_t off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
-	uint64_t space = format_entry_space(size, stream->alignment);
-	struct window_slot *slot = window_slot(stream, timestamp);
-
-	*ticket = (struct ticket){
-		.region = region,
-		.generation = atomic_load_explicit(&region->generation, memory_order_relaxed),
-		.timestamp = timestamp,
-		.off = off,
-		.bytes = FORMAT_ENTRY_HEADER_BYTES + size,
-		.slot = slot,
-		.limit_raised = off >= region->limit_off,
-	};
-	if (ticket->limit_raised)
-		window_raise_limit(stream, region, off);
-	/* Release, so that who reads what is filled in here also sees that persisted passed what stood here before. */
-	atomic_store_explicit(&slot->off, off, memory_order_release);
-	atomic_store_explicit(&slot->bytes, ticket->bytes, memory_order_relaxed);
-	atomic_store_explicit(&slot->region, region, memory_order_release);
-	atomic_store_explicit(&slot->limit_raised, ticket->limit_raised, memory_order_relaxed);
-	atomic_store_explicit(&slot->word, timestamp << SLOT_TIMESTAMP_SHIFT | (more ? SLOT_MORE : 0) | SLOT_TAKEN,
-			      memory_order_release);
-	atomic_store_explicit(&stream->next, timestamp + 1, memory_order_release);
-	atomic_store_explicit(&region->tail_off, off + space, memory_order_release);
-	region->last_timestamp = timestamp;
-	if (!region->grew) {
-		region->grew = true;
-		region->next_grown = stream->grown;
-		stream->grown = region;
-	}
-	stream->appended_bytes += space;
-	ticket->round_due = stream->appended_bytes >= stream->round_bytes;
-}
-
 void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
 {
 	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);

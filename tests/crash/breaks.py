@@ -114,7 +114,7 @@ BREAKS = [
     ("a creation begins with its own magic", "create.c",
      "if (durable_copy(stream, 0, FORMAT_MAGIC_NEW, 8))\n\t\treturn -1;", ""),
     # Appending.
-    ("a limit is raised", "window.c", "if (ticket->limit_raised)\n\t\twindow_raise_limit", "if (false)\n\t\twindow_raise_limit"),
+    ("a limit is raised", "window.c", "region->limit_off = limit_off;", "region->limit_off = limit_off;\n\treturn;"),
     ("a failed sync is latched", "group.c", "stream_latch_failure(stream);", ";"),
     ("persisted moves only over what is finished", "window.c",
      "if (!word || slot_state(word) == SLOT_TAKEN)\n\t\t\tbreak;", "if (!word)\n\t\t\tbreak;"),
