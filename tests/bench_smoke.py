@@ -23,7 +23,7 @@ LIMIT_STEP = 65536
 
 # Instructions of one durable append and of one step of an iterator; about a third above what gcc 12 makes of them.
 APPEND_INSTRUCTIONS = {64: 670, 256: 850, 1024: 1600, 4096: 4500}
-STEP_INSTRUCTIONS = {"walk_checking": 780, "walk_reading": 560}
+STEP_INSTRUCTIONS = {"walk_checking": 540, "walk_reading": 200}
 
 
 def program(name):

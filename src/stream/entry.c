@@ -13,15 +13,10 @@
 #include "base/export.h"
 #include "stream/budget.h"
 #include "stream/follow.h"
+#include "stream/found.h"
 
 #include <errno.h>
 #include <string.h>
-
-static bool is_trusted(struct region *region, uint64_t off)
-{
-	return off >= atomic_load_explicit(&region->trusted_off, memory_order_acquire) ||
-	       off < atomic_load_explicit(&region->verified_off, memory_order_acquire);
-}
 
 static bool data_check(struct pmemstream *stream, uint64_t off, const struct format_entry *entry)
 {
@@ -35,15 +30,29 @@ static bool is_dropped(struct pmemstream *stream, struct region *region, uint64_
 	return stream->damaged && off >= atomic_load_explicit(&region->trusted_off, memory_order_acquire);
 }
 
-/* Raises the mark over an entry that was checked, if all in front of it were. */
-static void verified(struct region *region, uint64_t off, uint64_t end_off)
+/*
+ * Raises the mark over an entry that was checked, if all in front of it were. Plainly: another reader may have raised
+ * it further meanwhile, and then some are checked once more; and what is allocated in the place of a region that was
+ * freed is trusted without the mark. Not so where another process frees.
+ */
+static void verified(const struct pmemstream *stream, struct region *region, uint64_t off, uint64_t end_off)
 {
 	uint64_t mark = off;
 
 	if (atomic_load_explicit(&region->verified_off, memory_order_relaxed) != off)
 		return;
-	atomic_compare_exchange_strong_explicit(&region->verified_off, &mark, end_off, memory_order_acq_rel,
-						memory_order_relaxed);
+	if (!stream->follower)
+		atomic_store_explicit(&region->verified_off, end_off, memory_order_release);
+	else
+		atomic_compare_exchange_strong_explicit(&region->verified_off, &mark, end_off, memory_order_acq_rel,
+							memory_order_relaxed);
+}
+
+__attribute__((no_sanitize("thread"))) static inline void copy_word(unsigned char *to, const unsigned char *from)
+{
+	uint64_t word = __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_ACQUIRE);
+
+	memcpy(to, &word, sizeof(word));
 }
 
 /*
@@ -55,14 +64,15 @@ __attribute__((no_sanitize("thread"))) static inline bool
 copy_header(struct pmemstream *stream, struct region *region, uint64_t off, unsigned char *header, uint64_t *room)
 {
 	uint64_t end_off = atomic_load_explicit(&region->end_off, memory_order_acquire);
-	const uint64_t *from = stream_at(stream, off);
+	const unsigned char *from = stream_at(stream, off);
 
+	_Static_assert(FORMAT_ENTRY_HEADER_BYTES == 32, "four words");
 	if (end_off < off || end_off - off < FORMAT_ENTRY_HEADER_BYTES)
 		return false;
-	for (size_t i = 0; i < FORMAT_ENTRY_HEADER_BYTES / sizeof(*from); i++) {
-		uint64_t word = __atomic_load_n(from + i, __ATOMIC_ACQUIRE);
-		memcpy(header + i * sizeof(word), &word, sizeof(word));
-	}
+	copy_word(header, from);
+	copy_word(header + 8, from + 8);
+	copy_word(header + 16, from + 16);
+	copy_word(header + 24, from + 24);
 	*room = end_off - off;
 	return true;
 }
@@ -85,22 +95,28 @@ enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, 
 			      struct format_entry *entry)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
-	uint32_t seed = atomic_load_explicit(&region->seed, memory_order_acquire);
-	bool trusted = !check && is_trusted(region, off) && !stream->damaged;
+	bool trusted = !check && entry_trusted_until(stream, region, off) > off;
 	uint64_t room;
 
 	if (is_dropped(stream, region, off) || !copy_header(stream, region, off, header, &room))
 		return ENTRY_BAD;
-	if (trusted ? !decode_trusted(header, room, entry)
-		    : !format_entry_decode(header, seed, off, room, entry) || entry->epoch > stream->epoch)
-		return ENTRY_BAD;
+	if (trusted) {
+		if (!decode_trusted(header, room, entry))
+			return ENTRY_BAD;
+	} else {
+		uint32_t seed = atomic_load_explicit(&region->seed, memory_order_acquire);
+		if (!format_entry_decode(header, seed, off, room, entry) || entry->epoch > stream->epoch)
+			return ENTRY_BAD;
+	}
 	if (entry->flags & FORMAT_LOST)
 		return ENTRY_LOST;
-	if (!trusted && !(entry->flags & FORMAT_FILLER) && !data_check(stream, off, entry))
-		return ENTRY_TORN;
-	if (!trusted)
-		verified(region, off, off + format_entry_space(entry->size, stream->alignment));
-	return entry->flags & FORMAT_FILLER ? ENTRY_FILLER : ENTRY_VALID;
+	bool filler = entry->flags & FORMAT_FILLER;
+	if (!trusted) {
+		if (!filler && !data_check(stream, off, entry))
+			return ENTRY_TORN;
+		verified(stream, region, off, off + format_entry_space(entry->size, stream->alignment));
+	}
+	return filler ? ENTRY_FILLER : ENTRY_VALID;
 }
 
 uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t off, uint64_t tail_off,
@@ -120,26 +136,6 @@ uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t
 			return off;
 	}
 	return tail_off;
-}
-
-/* The valid entry that this thread found last. It stays what it is as long as its region has its generation; the region
- * stays readable as long as the stream lives, and no two streams of a process have one serial number. */
-static _Thread_local struct found {
-	uint64_t serial, off, generation;
-	struct region *region;
-	uint64_t size, timestamp;
-} found;
-
-void entry_found(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t off,
-		 const struct format_entry *entry)
-{
-	found = (struct found){stream->serial, off, generation, region, entry->size, entry->timestamp};
-}
-
-static inline bool is_found(const struct pmemstream *stream, uint64_t off)
-{
-	return stream && found.serial == stream->serial && found.off == off &&
-	       atomic_load_explicit(&found.region->generation, memory_order_acquire) == found.generation;
 }
 
 /* 0 and the entry; or the errno that says why there is none at the offset now. */
@@ -164,7 +160,7 @@ static int look_once(struct pmemstream *stream, uint64_t off, bool data, struct 
 		     !(entry->flags & FORMAT_LOST);
 	if (valid && data)
 		valid = !(entry->flags & FORMAT_FILLER) &&
-			((is_trusted(region, off) && !stream->damaged) || data_check(stream, off, entry));
+			(entry_trusted_until(stream, region, off) > off || data_check(stream, off, entry));
 	return valid && atomic_load_explicit(&region->generation, memory_order_acquire) == generation ? 0 : EINVAL;
 }
 
@@ -186,31 +182,70 @@ static bool look_up(struct pmemstream *stream, uint64_t off, bool data, struct f
 	return !err;
 }
 
-EXPORT const void *pmemstream_entry_data(struct pmemstream *stream, struct pmemstream_entry entry)
+/* The line of the thread if it tells of the entry, which most are asked for just after they were found; else NULL. */
+static inline const struct found *find(const struct pmemstream *stream, uint64_t off, uintptr_t thread)
+{
+	const struct found *line = found_first_choice(thread);
+
+	return __builtin_expect(stream && found_owns(line, thread) && found_tells(line, stream, off), 1) ? line : NULL;
+}
+
+/* The same for a thread whose line is not where it is looked for first. */
+static const struct found *find_elsewhere(const struct pmemstream *stream, uint64_t off)
+{
+	const struct found *line = found_line_elsewhere(found_thread(), false);
+
+	return stream && line && found_tells(line, stream, off) ? line : NULL;
+}
+
+static __attribute__((noinline)) const void *look_up_data(struct pmemstream *stream, uint64_t off)
 {
 	struct format_entry read;
 
-	return is_found(stream, entry.offset) || look_up(stream, entry.offset, true, &read)
-		       ? stream_at(stream, entry.offset + FORMAT_ENTRY_HEADER_BYTES)
+	return find_elsewhere(stream, off) || look_up(stream, off, true, &read)
+		       ? stream_at(stream, off + FORMAT_ENTRY_HEADER_BYTES)
 		       : NULL;
+}
+
+static __attribute__((noinline)) size_t look_up_size(struct pmemstream *stream, uint64_t off)
+{
+	const struct found *line = find_elsewhere(stream, off);
+	struct format_entry read;
+
+	if (line)
+		return (size_t)line->size;
+	return look_up(stream, off, false, &read) ? (size_t)read.size : 0;
+}
+
+static __attribute__((noinline)) uint64_t look_up_timestamp(struct pmemstream *stream, uint64_t off)
+{
+	const struct found *line = find_elsewhere(stream, off);
+	struct format_entry read;
+
+	if (line)
+		return line->timestamp;
+	return look_up(stream, off, false, &read) ? read.timestamp : 0;
+}
+
+EXPORT const void *pmemstream_entry_data(struct pmemstream *stream, struct pmemstream_entry entry)
+{
+	if (find(stream, entry.offset, found_thread()))
+		return stream_at(stream, entry.offset + FORMAT_ENTRY_HEADER_BYTES);
+	return look_up_data(stream, entry.offset);
 }
 
 EXPORT size_t pmemstream_entry_size(struct pmemstream *stream, struct pmemstream_entry entry)
 {
-	struct format_entry read;
+	const struct found *line = find(stream, entry.offset, found_thread());
 
-	if (is_found(stream, entry.offset))
-		return (size_t)found.size;
-	return look_up(stream, entry.offset, false, &read) ? (size_t)read.size : 0;
+	return line ? (size_t)line->size : look_up_size(stream, entry.offset);
 }
 
 EXPORT uint64_t pmemstream_entry_timestamp(struct pmemstream *stream, struct pmemstream_entry entry)
 {
-	struct format_entry read;
+	const struct found *line = find(stream, entry.offset, found_thread());
 
-	if (is_found(stream, entry.offset))
-		return found.timestamp;
-	return look_up(stream, entry.offset, false, &read) ? read.timestamp : 0;
+	return line ? line->timestamp : look_up_timestamp(stream, entry.offset);
 }
 
 EXPORT size_t pmemstream_entry_space(struct pmemstream *stream, size_t size)

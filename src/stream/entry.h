@@ -21,10 +21,31 @@ enum entry_verdict {
 enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, uint64_t off, bool check,
 			      struct format_entry *entry);
 
-/* Says that this thread found a valid entry: it is likely to be asked for its data, size and timestamp next, and then
- * nothing needs to be looked up again. */
-void entry_found(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t off,
-		 const struct format_entry *entry);
+/* From an entry's offset up to there nothing needs to be checked: behind it if the entry does not. */
+static inline uint64_t entry_trusted_until(struct pmemstream *stream, struct region *region, uint64_t off)
+{
+	if (stream->damaged)
+		return 0;
+	return off >= atomic_load_explicit(&region->trusted_off, memory_order_acquire)
+		       ? UINT64_MAX
+		       : atomic_load_explicit(&region->verified_off, memory_order_acquire);
+}
+
+/* The size and timestamp of an ordinary entry that is committed and trusted, as are so many bytes behind its header;
+ * false, with nothing written, for what entry_read has to judge. Whether it counts says the region's generation. */
+__attribute__((no_sanitize("thread"))) static inline bool
+entry_step(struct pmemstream *stream, uint64_t off, uint64_t data_room, uint64_t *size, uint64_t *timestamp)
+{
+	const uint64_t *from = stream_at(stream, off);
+	uint64_t first = le64toh(__atomic_load_n(from, __ATOMIC_ACQUIRE));
+	uint64_t bytes = first & ~((uint64_t)FORMAT_MORE << 48); /* with another flag it is larger than any room */
+
+	if (__builtin_expect(bytes > data_room, 0))
+		return false;
+	*size = bytes;
+	*timestamp = le64toh(__atomic_load_n(from + 1, __ATOMIC_ACQUIRE));
+	return true;
+}
 
 /* The first offset behind a bad header where a valid entry begins whose timestamp is above one; the tail if there is
  * none. */

@@ -77,16 +77,16 @@ static void sift_up(struct pmemstream_global_iterator *iterator, size_t i)
 /* Asks a member's iterator where it is: true if there is something to show. */
 static bool ask(struct member *member)
 {
-	struct format_entry entry;
+	uint64_t timestamp;
 
-	member->err = iterator_look(member->iterator, &entry);
+	member->err = iterator_look(member->iterator, &timestamp);
 	if (member->err == EBADMSG) {
 		member->timestamp++;
 		return true;
 	}
 	if (member->err)
 		return false;
-	member->timestamp = entry.timestamp;
+	member->timestamp = timestamp;
 	return true;
 }
 
@@ -205,11 +205,11 @@ static int settle(struct pmemstream_global_iterator *iterator)
 	for (;;) {
 		while (iterator->heap_count) {
 			struct member *first = &iterator->members[0];
-			struct format_entry entry;
+			uint64_t timestamp;
 			if (first->timestamp > iterator->bound && !first->err && !stream->damaged)
 				break;
 			/* It may have been freed since it was asked. */
-			int err = iterator_look(first->iterator, &entry);
+			int err = iterator_look(first->iterator, &timestamp);
 			if (err == ESTALE || err == ENODATA) {
 				remove_silent(iterator, err);
 				continue;

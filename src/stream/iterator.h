@@ -9,8 +9,8 @@
 /* Of the region that it walks over. */
 uint64_t iterator_generation(const struct pmemstream_entry_iterator *iterator);
 
-/* What the iterator is at: 0 and the entry, or the errno that makes it invalid there. */
-int iterator_look(struct pmemstream_entry_iterator *iterator, struct format_entry *entry);
+/* What the iterator is at: 0 and the entry's timestamp, or the errno that makes it invalid there. */
+int iterator_look(struct pmemstream_entry_iterator *iterator, uint64_t *timestamp);
 
 /* Part of a walk over all regions, which looked just now, and tells of damage whose region is not known. */
 void iterator_be_quiet(struct pmemstream_entry_iterator *iterator);

@@ -201,9 +201,15 @@ static void release(struct pmemstream *stream)
 	free(stream);
 }
 
+void stream_renumber(struct pmemstream *stream)
+{
+	static _Atomic uint64_t numbers;
+
+	atomic_store_explicit(&stream->serial, atomic_fetch_add(&numbers, 1) + 1, memory_order_release);
+}
+
 static struct pmemstream *new_stream(const struct stream_options *options, bool writable)
 {
-	static _Atomic uint64_t streams;
 	size_t bytes = (sizeof(struct pmemstream) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
 	struct pmemstream *stream = aligned_alloc(LINE_BYTES, bytes);
 
@@ -212,7 +218,7 @@ static struct pmemstream *new_stream(const struct stream_options *options, bool 
 		return NULL;
 	}
 	memset(stream, 0, bytes);
-	stream->serial = atomic_fetch_add(&streams, 1) + 1;
+	stream_renumber(stream);
 	stream->writable = writable;
 	/* A reader hands out no timestamps, and reads a stream as often as its writer changes it. */
 	stream->window = !writable ? 1 : options->window ? options->window : DEFAULT_WINDOW;

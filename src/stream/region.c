@@ -51,6 +51,8 @@ void region_release(struct pmemstream *stream, struct region *region)
 	index_free(region);
 	pthread_mutex_unlock(&stream->rare);
 	atomic_store_explicit(&region->generation, 0, memory_order_release);
+	/* What was found in it is forgotten. */
+	stream_renumber(stream);
 	region->next_grown = stream->free_regions;
 	stream->free_regions = region;
 }

@@ -125,7 +125,6 @@ struct pmemstream {
 	unsigned char *base; /* of the mapping */
 	uint64_t arena_off, alignment, window, round_bytes, reservation_ns;
 	uint64_t opened_at;   /* the last timestamp that was there at opening */
-	uint64_t serial;      /* from 1, of this process */
 	bool lines;           /* durable by flush and fence, not by sync */
 	bool writable;        /* else every change is EROFS */
 	bool published;       /* tells other processes how far it is (area.h) */
@@ -135,6 +134,7 @@ struct pmemstream {
 	struct follower *follower; /* reads a stream that another process may write (follow.c) */
 	struct window_slot *slots;
 	struct operation *_Atomic operations; /* one for each slot, made at the first use of a data mover */
+	_Atomic uint64_t serial;              /* from 1, of this process; another one when a region is freed */
 
 	/* Constant after opening but in a follower, whose looks change them under the admin mutex. */
 	_Atomic uint32_t epoch;
@@ -187,6 +187,8 @@ static inline void *stream_at(struct pmemstream *stream, uint64_t off)
 int stream_open(struct pmemstream **stream, struct medium *medium, const struct stream_options *options);
 /* Frees a stream and leaves its medium, to whoever it belongs, as it is. */
 void stream_discard(struct pmemstream *stream);
+/* Gives the stream a serial number that none had before. */
+void stream_renumber(struct pmemstream *stream);
 /* Checks that changes are possible: 0, or -1 with EROFS, or with the errno of the sync that failed. */
 int stream_writable(struct pmemstream *stream);
 /* Remembers for ever that a sync failed, with the errno that it left. Returns -1 with EIO. */
