@@ -15,20 +15,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
-bool mover_is_synchronous(struct vdm *vdm)
-{
-	/* The table of functions tells: its address differs with every mover, its functions do not. */
-	static _Atomic(vdm_operation_start) known;
-	vdm_operation_start start = atomic_load_explicit(&known, memory_order_relaxed);
+_Atomic(vdm_operation_start) mover_synchronous_start;
 
-	if (!start) {
-		struct data_mover_sync *mover = data_mover_sync_new();
-		if (!mover)
-			return false;
-		start = data_mover_sync_get_vdm(mover)->op_start;
-		data_mover_sync_delete(mover);
-		atomic_store_explicit(&known, start, memory_order_relaxed);
-	}
+bool mover_find_synchronous(struct vdm *vdm)
+{
+	struct data_mover_sync *mover = data_mover_sync_new();
+
+	if (!mover)
+		return false;
+	vdm_operation_start start = data_mover_sync_get_vdm(mover)->op_start;
+	data_mover_sync_delete(mover);
+	atomic_store_explicit(&mover_synchronous_start, start, memory_order_relaxed);
 	return vdm->op_start == start;
 }
 

@@ -16,8 +16,18 @@ struct operation {
 	struct format_entry entry; /* to turn it into a filler */
 };
 
-/* True for the synchronous mover of libminiasync: its copies may as well be made by append itself. */
-bool mover_is_synchronous(struct vdm *vdm);
+/* Of libminiasync's synchronous mover; NULL: not asked yet. */
+extern _Atomic(vdm_operation_start) mover_synchronous_start;
+bool mover_find_synchronous(struct vdm *vdm);
+
+/* True for that mover: its copies may as well be made by append itself. Its table of functions tells: the table's
+ * address differs with every mover, the functions do not. */
+static inline bool mover_is_synchronous(struct vdm *vdm)
+{
+	vdm_operation_start start = atomic_load_explicit(&mover_synchronous_start, memory_order_relaxed);
+
+	return start ? vdm->op_start == start : mover_find_synchronous(vdm);
+}
 
 /*
  * Everything of a copy that can fail before a timestamp is taken: 0, or -1 with ENOMEM.

@@ -38,15 +38,13 @@ uint64_t stream_time_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-int stream_writable(struct pmemstream *stream)
+int stream_why_not_writable(struct pmemstream *stream)
 {
 	int err = atomic_load_explicit(&stream->failed, memory_order_relaxed);
 
-	if (__builtin_expect(err != 0, 0))
+	if (err)
 		return error_set(EIO, "an earlier sync of this stream failed (errno %d): it can only be read", err);
-	if (__builtin_expect(!stream->writable, 0))
-		return error_set(EROFS, "the stream is open for reading only");
-	return 0;
+	return error_set(EROFS, "the stream is open for reading only");
 }
 
 int stream_latch_failure(struct pmemstream *stream)

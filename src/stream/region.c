@@ -127,8 +127,8 @@ struct region *region_find(struct pmemstream *stream, struct pmemstream_region r
 	return found;
 }
 
-struct region *region_resolve(struct pmemstream *stream, struct pmemstream_region region,
-			      struct pmemstream_region_runtime *runtime, uint64_t *generation)
+struct region *region_resolve_slowly(struct pmemstream *stream, struct pmemstream_region region,
+				     struct pmemstream_region_runtime *runtime, uint64_t *generation)
 {
 	if (!runtime)
 		return region_find(stream, region, generation);

@@ -189,8 +189,14 @@ int stream_open(struct pmemstream **stream, struct medium *medium, const struct 
 void stream_discard(struct pmemstream *stream);
 /* Gives the stream a serial number that none had before. */
 void stream_renumber(struct pmemstream *stream);
+int stream_why_not_writable(struct pmemstream *stream);
 /* Checks that changes are possible: 0, or -1 with EROFS, or with the errno of the sync that failed. */
-int stream_writable(struct pmemstream *stream);
+static inline int stream_writable(struct pmemstream *stream)
+{
+	bool failed = atomic_load_explicit(&stream->failed, memory_order_relaxed) != 0;
+
+	return __builtin_expect(!failed && stream->writable, 1) ? 0 : stream_why_not_writable(stream);
+}
 /* Remembers for ever that a sync failed, with the errno that it left. Returns -1 with EIO. */
 int stream_latch_failure(struct pmemstream *stream);
 uint64_t stream_time_ns(void);
@@ -202,9 +208,23 @@ void region_release(struct pmemstream *stream, struct region *region);
  * admin mutex, unlike the second one, and the errors of follow_look. */
 struct region *region_find(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation);
 struct region *region_find_known(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation);
+struct region *region_resolve_slowly(struct pmemstream *stream, struct pmemstream_region region,
+				     struct pmemstream_region_runtime *runtime, uint64_t *generation);
 /* The same through a runtime where there is one: EINVAL for another region's, ESTALE for a freed one's. */
-struct region *region_resolve(struct pmemstream *stream, struct pmemstream_region region,
-			      struct pmemstream_region_runtime *runtime, uint64_t *generation);
+static inline struct region *region_resolve(struct pmemstream *stream, struct pmemstream_region region,
+					    struct pmemstream_region_runtime *runtime, uint64_t *generation)
+{
+	if (!runtime || runtime->stream != stream)
+		return region_resolve_slowly(stream, region, runtime, generation);
+	struct region *found = runtime->region;
+	*generation = runtime->generation;
+	/* In front of the generation: as long as that stands, the place is this region's. */
+	uint64_t off = atomic_load_explicit(&found->off, memory_order_acquire);
+	bool alive = atomic_load_explicit(&found->generation, memory_order_acquire) == *generation;
+	return __builtin_expect(alive && off == region.offset, 1)
+		       ? found
+		       : region_resolve_slowly(stream, region, runtime, generation);
+}
 /* The label that stands in the header at an offset, ended; the caller's buffer of FORMAT_LABEL_BYTES. */
 void region_label(struct pmemstream *stream, uint64_t off, char *label);
 /* Label or offset, for messages; the caller's buffer of at least 96 bytes. */
