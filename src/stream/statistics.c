@@ -19,8 +19,9 @@ EXPORT int pmemstream_get_statistics(struct pmemstream *stream, struct pmemstrea
 	if (stream->follower)
 		follow_walk_all(stream);
 	struct medium_counts counts = medium_counts(&stream->medium);
-	found.committed = window_committed(stream);
+	/* In this order: both rise meanwhile. */
 	found.persisted = stream_persisted(stream);
+	found.committed = window_committed(stream);
 	found.appended = atomic_load_explicit(&stream->next, memory_order_acquire) - 1 - stream->opened_at;
 	found.stored_bytes = counts.stored_bytes;
 	found.flushed_lines = counts.flushed_lines;
