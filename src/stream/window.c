@@ -137,23 +137,35 @@ static void include(struct window_scan *scan, const char *begin, size_t bytes)
 		scan->span_end = begin + bytes;
 }
 
-static void include_slot(struct pmemstream *stream, struct window_slot *slot, struct run *run, struct window_scan *scan)
+static void include_limit(struct pmemstream *stream, struct region *region, bool flush, struct window_scan *scan)
 {
-	const char *entry = stream_at(stream, atomic_load_explicit(&slot->off, memory_order_relaxed));
-	uint64_t bytes = atomic_load_explicit(&slot->bytes, memory_order_relaxed);
-
-	if (run)
-		add_to_run(stream, run, entry, bytes);
-	else
-		include(scan, entry, bytes);
-	if (__builtin_expect(!atomic_load_explicit(&slot->limit_raised, memory_order_relaxed), 1))
-		return;
-	struct region *region = atomic_load_explicit(&slot->region, memory_order_relaxed);
 	uint64_t off = atomic_load_explicit(&region->off, memory_order_relaxed) + FORMAT_REGION_LIMIT_OFF;
-	if (run)
+
+	if (flush)
 		medium_flush(&stream->medium, stream_at(stream, off), sizeof(uint64_t));
 	else
 		include(scan, stream_at(stream, off), sizeof(uint64_t));
+}
+
+/* False: persisted passed the timestamp, and its slot may be used again. */
+static bool include_slot(struct pmemstream *stream, uint64_t timestamp, struct run *run, struct window_scan *scan)
+{
+	struct window_slot *slot = window_slot(stream, timestamp);
+	uint64_t off = atomic_load_explicit(&slot->off, memory_order_acquire);
+	uint64_t bytes = atomic_load_explicit(&slot->bytes, memory_order_acquire);
+	struct region *region = atomic_load_explicit(&slot->region, memory_order_acquire);
+	bool limit_raised = atomic_load_explicit(&slot->limit_raised, memory_order_relaxed);
+
+	/* One entry's place and another's length may reach out of the map. */
+	if (stream_persisted(stream) >= timestamp)
+		return false;
+	if (run)
+		add_to_run(stream, run, stream_at(stream, off), bytes);
+	else
+		include(scan, stream_at(stream, off), bytes);
+	if (__builtin_expect(limit_raised, 0))
+		include_limit(stream, region, run != NULL, scan);
+	return true;
 }
 
 void window_scan(struct pmemstream *stream, uint64_t timestamp, bool flush, struct window_scan *scan)
@@ -167,9 +179,9 @@ void window_scan(struct pmemstream *stream, uint64_t timestamp, bool flush, stru
 		uint64_t word = word_of(stream, t);
 		if (!word || slot_state(word) == SLOT_TAKEN)
 			break;
-		/* The slot may be reused beside us if persisted passed it: then window_advance does nothing. */
-		if (slot_state(word) == SLOT_COPIED)
-			include_slot(stream, window_slot(stream, t), flush ? &run : NULL, scan);
+		/* Where persisted moved beside us, window_advance does nothing. */
+		if (slot_state(word) == SLOT_COPIED && !include_slot(stream, t, flush ? &run : NULL, scan))
+			break;
 		inside_batch = word & SLOT_MORE;
 		if (!inside_batch)
 			scan->to = t;

@@ -72,7 +72,7 @@ static inline void window_take(struct pmemstream *stream, struct region *region,
 		window_raise_limit(stream, region, off);
 	/* Release, so that who reads what is filled in here also sees that persisted passed what stood here before. */
 	atomic_store_explicit(&slot->off, off, memory_order_release);
-	atomic_store_explicit(&slot->bytes, ticket->bytes, memory_order_relaxed);
+	atomic_store_explicit(&slot->bytes, ticket->bytes, memory_order_release);
 	atomic_store_explicit(&slot->region, region, memory_order_release);
 	atomic_store_explicit(&slot->limit_raised, ticket->limit_raised, memory_order_relaxed);
 	atomic_store_explicit(&slot->word, timestamp << SLOT_TIMESTAMP_SHIFT | (more ? SLOT_MORE : 0) | SLOT_TAKEN,
