@@ -205,6 +205,7 @@ int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
 		medium_fence(&stream->medium);
 		area_store_persisted(stream, last);
 		atomic_store_explicit(&stream->persisted, last, memory_order_release);
+		window_passed(stream, last);
 		progress_note(stream);
 		return 0;
 	}
@@ -214,11 +215,13 @@ int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
 		medium_fence(&stream->medium);
 		raise_own(stream, last);
 		area_raise_persisted(stream, last);
+		window_passed(stream, last);
 		progress_note(stream);
 		return 0;
 	}
 	/* Older ones are in other hands: durable now, acknowledged when they are. */
 	mark_durable(stream, first, last);
+	window_passed(stream, last);
 	progress_note(stream);
 	if (await_older(stream, first, last))
 		return 0;

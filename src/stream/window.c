@@ -4,17 +4,28 @@
  * Invariant  persisted <= committed < next <= persisted + window + 1. No slot above persisted is reused.
  * Order      slot filled -> word published -> next -> tail: who sees a tail finds the slots of all entries in front.
  * Commit     who wants committed looks at the slots above it and above persisted, and raises it by compare-and-swap.
- * The thread of timestamp committed + 1 stores it plainly while its slot still says TAKEN, since nobody else passes it
- * then. Persist    persisted goes from p to q by compare-and-swap, by a thread that found p + 1 .. q durable or flushed
- * and fenced them itself. The thread of timestamp p + 1 may store p + 1 plainly as long as its slot says TAKEN, since
- * nobody else passes it then; so a lone appender pays no locked instruction for it. Crash      nothing here is on media
- * but the limit; recovery finds the same order in the entries.
+ *            The thread of timestamp committed + 1 stores it plainly while its slot still says TAKEN, since nobody else
+ *            passes it then.
+ * Persist    persisted goes from p to q by compare-and-swap, by a thread that found p + 1 .. q durable or flushed and
+ *            fenced them itself. The thread of timestamp p + 1 may store p + 1 plainly as long as its slot says TAKEN,
+ *            since nobody else passes it then; so a lone appender pays no locked instruction for it.
+ * Tell       other processes see no slots, so whoever finishes a timestamp tells them of those behind it, too, that
+ *            were finished before. Of two who finish at once each looks behind a full fence, so one sees the other; a
+ *            thread that has no others beside it does without. A synchronous append looks only if a later timestamp
+ *            was taken by then: one that is taken and copied in the moment until its last two stores are seen may be
+ *            told of late, with the next one.
+ * Crash      nothing here is on media but the limit; recovery finds the same order in the entries.
  */
 #include "stream/window.h"
 
 #include "stream/area.h"
+#include "stream/found.h"
+#include "stream/progress.h"
 
+#include <linux/membarrier.h>
 #include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 void window_raise_limit(struct pmemstream *stream, struct region *region, uint64_t entry_off)
 {
@@ -31,6 +42,42 @@ void window_raise_limit(struct pmemstream *stream, struct region *region, uint64
 		htole64(format_checked_encode(stream->header.salt, generation, (limit_off - off) / FORMAT_LIMIT_UNIT)));
 }
 
+/* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out yet, or long persisted. */
+static uint64_t word_of(struct pmemstream *stream, uint64_t timestamp)
+{
+	uint64_t word = atomic_load_explicit(&window_slot(stream, timestamp)->word, memory_order_acquire);
+
+	return slot_timestamp(word) == timestamp ? word : 0;
+}
+
+static bool is_finished(struct pmemstream *stream, uint64_t timestamp)
+{
+	uint64_t word = word_of(stream, timestamp);
+
+	return word && slot_state(word) != SLOT_TAKEN;
+}
+
+/*
+ * Whether no other thread has ever marked a slot of this stream, or will before what this one stored is seen by all.
+ * The second one that comes says so and makes all processors execute a barrier: from then on the first one finds that
+ * said, or what it stored before it looked is seen.
+ */
+static bool is_only_marker(struct pmemstream *stream)
+{
+	uintptr_t thread = found_thread(), marker = 0;
+
+	atomic_signal_fence(memory_order_seq_cst);
+	if (__builtin_expect(atomic_load_explicit(&stream->crowded, memory_order_relaxed), 0))
+		return false;
+	if (__builtin_expect(atomic_load_explicit(&stream->marker, memory_order_relaxed) == thread, 1))
+		return true;
+	if (progress_has_membarrier && atomic_compare_exchange_strong(&stream->marker, &marker, thread))
+		return true;
+	atomic_store(&stream->crowded, true);
+	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	return false;
+}
+
 void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
 {
 	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);
@@ -38,22 +85,27 @@ void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
 	bool lone = atomic_load_explicit(&stream->committed, memory_order_acquire) == ticket->timestamp - 1 &&
 		    !(word & SLOT_MORE);
 
-	/* Until the word says so, nobody else can raise the marks over this one. */
+	/* Until the word says so, nobody else can raise the marks over this one, but for the owner of the next
+	 * timestamp once committed says so: what other processes read is stored in front of that. */
 	if (lone) {
-		atomic_store_explicit(&stream->committed, ticket->timestamp, memory_order_release);
 		area_store_committed(stream, ticket->timestamp);
+		atomic_store_explicit(&stream->committed, ticket->timestamp, memory_order_release);
 	}
 	atomic_store_explicit(&ticket->slot->word, copied, memory_order_release);
-	if (!lone)
+	if (!stream->published)
+		return;
+	if (!is_only_marker(stream))
+		atomic_thread_fence(memory_order_seq_cst);
+	if (!lone || (atomic_load_explicit(&stream->next, memory_order_relaxed) != ticket->timestamp + 1 &&
+		      is_finished(stream, ticket->timestamp + 1)))
 		area_publish_committed(stream);
 }
 
-/* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out yet, or long persisted. */
-static uint64_t word_of(struct pmemstream *stream, uint64_t timestamp)
+void window_tell_behind(struct pmemstream *stream, uint64_t timestamp)
 {
-	uint64_t word = atomic_load_explicit(&window_slot(stream, timestamp)->word, memory_order_acquire);
-
-	return slot_timestamp(word) == timestamp ? word : 0;
+	atomic_thread_fence(memory_order_seq_cst);
+	if (is_finished(stream, timestamp + 1))
+		area_publish_committed(stream);
 }
 
 static uint64_t raise_to(_Atomic uint64_t *mark, uint64_t value)

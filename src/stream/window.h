@@ -92,6 +92,16 @@ static inline void window_take(struct pmemstream *stream, struct region *region,
 /* Says that the entry is whole, by ordinary stores. */
 void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket);
 
+/* Tells other processes of what was finished behind a timestamp before persisted passed that. */
+void window_tell_behind(struct pmemstream *stream, uint64_t timestamp);
+
+static inline void window_passed(struct pmemstream *stream, uint64_t timestamp)
+{
+	if (__builtin_expect(stream->published, 0) &&
+	    atomic_load_explicit(&stream->next, memory_order_relaxed) != timestamp + 1)
+		window_tell_behind(stream, timestamp);
+}
+
 /* The committed timestamp, looked up anew. */
 uint64_t window_committed(struct pmemstream *stream);
 

@@ -4,6 +4,7 @@
  * ThreadSanitizer has the last word on it; the claims are that each thread sees what it can count on.
  */
 #include "stream_child.h"
+#include "stream_mover.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -329,6 +330,123 @@ static void every_waiting_thread_hears_of_the_writers_death(void **state)
 	unlink(path);
 }
 
+/* ---- What the writer tells ---- */
+
+static const struct pmemstream_config reading_committed = {.flags = PMEMSTREAM_READ_ONLY | PMEMSTREAM_COMMITTED};
+
+static struct pmemstream_region region_of(struct pmemstream *stream)
+{
+	struct pmemstream_region region;
+
+	assert_int_equal(pmemstream_region_allocate(stream, REGION_BYTES, &region), 0);
+	return region;
+}
+
+static void a_reader_hears_of_an_entry_that_was_whole_before_the_one_in_front_of_it(void **state)
+{
+	(void)state;
+	struct data_mover_sync *sync = data_mover_sync_new();
+	struct pmemstream *stream, *reader;
+
+	for (int g = 0; g < 2; g++) {
+		struct manual_mover mover;
+		setenv("PMEM2_FORCE_GRANULARITY", g ? "PAGE" : "CACHE_LINE", 1);
+		new_path();
+		assert_int_equal(pmemstream_create(&stream, path, &sized), 0);
+		struct pmemstream_region region = region_of(stream);
+		assert_int_equal(pmemstream_open(&reader, path, &reading_committed), 0);
+		manual_mover_init(&mover);
+		assert_int_equal(pmemstream_async_append(stream, &mover.vdm, region, NULL, "late", 4, NULL), 0);
+		assert_int_equal(
+			pmemstream_async_append(stream, data_mover_sync_get_vdm(sync), region, NULL, "soon", 4, NULL),
+			0);
+		assert_int_equal(pmemstream_committed_timestamp(reader), 0);
+		manual_mover_release(&mover);
+		assert_int_equal(pmemstream_wait_committed(stream, 1, 0), 0);
+		assert_int_equal(pmemstream_committed_timestamp(reader), 2);
+		pmemstream_delete(&reader);
+		pmemstream_delete(&stream);
+		unlink(path);
+	}
+	unsetenv("PMEM2_FORCE_GRANULARITY");
+	data_mover_sync_delete(sync);
+}
+
+struct teller {
+	struct pmemstream *stream;
+	struct vdm *vdm;
+	struct pmemstream_region region;
+	pthread_barrier_t *barrier;
+	bool synchronous;
+	int failures;
+};
+
+enum { TELLERS = 3, ROUNDS = 1500, APPENDS = 4 };
+
+static void *tell_rounds(void *argument)
+{
+	struct teller *teller = argument;
+	static const char data[300];
+
+	for (int round = 0; round < ROUNDS; round++) {
+		pthread_barrier_wait(teller->barrier);
+		for (size_t i = 0; i < APPENDS; i++) {
+			/* The last is asynchronous, so that nothing behind it is made durable. */
+			bool waits = teller->synchronous && i < APPENDS - 1;
+			int err = waits ? pmemstream_append(teller->stream, teller->region, NULL, data, i * 60, NULL)
+					: pmemstream_async_append(teller->stream, teller->vdm, teller->region, NULL,
+								  data, i * 100, NULL);
+			teller->failures += err != 0;
+		}
+		pthread_barrier_wait(teller->barrier);
+	}
+	return NULL;
+}
+
+static void what_threads_finish_in_any_order_is_told_to_readers_as_soon_as_all_have_returned(void **state)
+{
+	(void)state;
+	const struct pmemstream_config config = {.size = 3 * (TELLERS + 1) * REGION_BYTES};
+	struct data_mover_sync *sync = data_mover_sync_new();
+
+	for (int synchronous = 0; synchronous < 2; synchronous++) {
+		struct teller tellers[TELLERS];
+		pthread_t threads[TELLERS];
+		pthread_barrier_t barrier;
+		struct pmemstream *stream, *reader;
+		setenv("PMEM2_FORCE_GRANULARITY", "CACHE_LINE", 1);
+		new_path();
+		assert_int_equal(pmemstream_create(&stream, path, &config), 0);
+		assert_int_equal(pthread_barrier_init(&barrier, NULL, TELLERS + 1), 0);
+		for (int i = 0; i < TELLERS; i++) {
+			tellers[i] = (struct teller){.stream = stream,
+						     .vdm = data_mover_sync_get_vdm(sync),
+						     .barrier = &barrier,
+						     .synchronous = synchronous && i == 0};
+			assert_int_equal(
+				pmemstream_region_allocate(stream, (size_t)3 * REGION_BYTES, &tellers[i].region), 0);
+		}
+		assert_int_equal(pmemstream_open(&reader, path, &reading_committed), 0);
+		for (int i = 0; i < TELLERS; i++)
+			assert_int_equal(pthread_create(&threads[i], NULL, tell_rounds, &tellers[i]), 0);
+		for (uint64_t round = 1; round <= ROUNDS; round++) {
+			pthread_barrier_wait(&barrier);
+			pthread_barrier_wait(&barrier);
+			assert_int_equal(pmemstream_committed_timestamp(reader), round * TELLERS * APPENDS);
+		}
+		for (int i = 0; i < TELLERS; i++) {
+			pthread_join(threads[i], NULL);
+			assert_int_equal(tellers[i].failures, 0);
+		}
+		pthread_barrier_destroy(&barrier);
+		pmemstream_delete(&reader);
+		pmemstream_delete(&stream);
+		unlink(path);
+	}
+	unsetenv("PMEM2_FORCE_GRANULARITY");
+	data_mover_sync_delete(sync);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +454,8 @@ int main(void)
 		cmocka_unit_test(a_cancel_ends_all_waits_of_a_follower),
 		cmocka_unit_test(deleting_a_follower_ends_its_waits_first),
 		cmocka_unit_test(every_waiting_thread_hears_of_the_writers_death),
+		cmocka_unit_test(a_reader_hears_of_an_entry_that_was_whole_before_the_one_in_front_of_it),
+		cmocka_unit_test(what_threads_finish_in_any_order_is_told_to_readers_as_soon_as_all_have_returned),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
