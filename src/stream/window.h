@@ -92,12 +92,16 @@ static inline void window_take(struct pmemstream *stream, struct region *region,
 /* Says that the entry is whole, by ordinary stores. */
 void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket);
 
-/* Tells other processes of what was finished behind a timestamp before persisted passed that. */
+/* Tells other processes of what was finished behind a timestamp before persisted passed that. Where nothing was ever
+ * marked copied there is no such thing, and appenders do not ask for the line that the others write. */
 void window_tell_behind(struct pmemstream *stream, uint64_t timestamp);
 
 static inline void window_passed(struct pmemstream *stream, uint64_t timestamp)
 {
-	if (__builtin_expect(stream->published, 0) &&
+	bool marked = atomic_load_explicit(&stream->marker, memory_order_relaxed) ||
+		      atomic_load_explicit(&stream->crowded, memory_order_relaxed);
+
+	if (__builtin_expect(marked, 0) && stream->published &&
 	    atomic_load_explicit(&stream->next, memory_order_relaxed) != timestamp + 1)
 		window_tell_behind(stream, timestamp);
 }
