@@ -7,9 +7,10 @@
  *
  * "store" is the same record by ordinary stores to the map: flushed and fenced, or synced by msync.
  *
- * Between the floor and a stream, in memory, lie two more, by which the price of what a stream adds can be told:
- * "floor_checks" has the checks of a stream's entries: CRC-64 of the data, CRC32C of the head; "floor_locked" also
- * takes place and number under a lock that all threads share, and then publishes the number.
+ * Between the floor and a stream, in memory, lie three more, by which the price of what a stream adds can be told:
+ * "floor_checks" has the checks of a stream's entries: CRC-64 of the data, CRC32C of the head; "floor_counted" also
+ * takes its numbers from a counter that all threads share, by one fetch-and-add: the least of any common order;
+ * "floor_locked" takes place and number under a lock that all threads share instead, and then publishes the number.
  */
 #include "subject.h"
 
@@ -38,7 +39,7 @@ struct place {
 	char *record; /* disk: head and data as one piece */
 };
 
-enum variant { PLAIN, STORES, CHECKS, LOCKED };
+enum variant { PLAIN, STORES, CHECKS, COUNTED, LOCKED };
 
 struct floor {
 	char *base;
@@ -50,7 +51,7 @@ struct floor {
 	struct medium medium;
 	struct place places[SUBJECT_THREADS_MAX];
 	_Alignas(MEDIUM_LINE_BYTES) struct spinlock lock;
-	_Alignas(MEDIUM_LINE_BYTES) _Atomic uint64_t published;
+	_Alignas(MEDIUM_LINE_BYTES) _Atomic uint64_t published, counter;
 };
 
 static void *open_variant(const struct subject_setup *setup, char *configuration, enum variant variant)
@@ -60,8 +61,8 @@ static void *open_variant(const struct subject_setup *setup, char *configuration
 
 	if (!floor)
 		bench_die("floor", "no memory");
-	if (setup->disk && (variant == CHECKS || variant == LOCKED))
-		bench_die("floor_checks, floor_locked", "only in memory");
+	if (setup->disk && variant >= CHECKS)
+		bench_die("floor_checks, floor_counted, floor_locked", "only in memory");
 	*floor = (struct floor){
 		.disk = setup->disk, .variant = variant, .fence_every = setup->fence_every ? setup->fence_every : 1};
 	floor->bytes = subject_round_up(setup->room_bytes + (1 << 20), MEDIUM_PAGE_BYTES);
@@ -86,7 +87,10 @@ static void *open_variant(const struct subject_setup *setup, char *configuration
 		snprintf(configuration, SUBJECT_CONFIGURATION_BYTES,
 			 "%s stores past the cache of head, %s and data in whole lines, 1 fence for %u%s",
 			 floor->wide ? "32-byte" : "libpmem2's", variant == PLAIN ? "CRC32C" : "a stream's checks",
-			 floor->fence_every, variant == LOCKED ? ", place and number under a lock" : "");
+			 floor->fence_every,
+			 variant == LOCKED    ? ", place and number under a lock"
+			 : variant == COUNTED ? ", numbers from one counter"
+					      : "");
 	return floor;
 }
 
@@ -103,6 +107,11 @@ static void *open_store(const struct subject_setup *setup, char *configuration)
 static void *open_checks(const struct subject_setup *setup, char *configuration)
 {
 	return open_variant(setup, configuration, CHECKS);
+}
+
+static void *open_counted(const struct subject_setup *setup, char *configuration)
+{
+	return open_variant(setup, configuration, COUNTED);
 }
 
 static void *open_locked(const struct subject_setup *setup, char *configuration)
@@ -179,7 +188,8 @@ static void put_checked_record(struct floor *floor, struct place *own, const voi
 
 	if (floor->variant == LOCKED)
 		spinlock_take(&floor->lock);
-	uint64_t off = place->off, number = ++place->number;
+	uint64_t off = place->off;
+	uint64_t number = floor->variant == COUNTED ? atomic_fetch_add(&floor->counter, 1) + 1 : ++place->number;
 	place->off += stride;
 	if (place->off + stride > place->end)
 		place->off = place->begin;
@@ -219,7 +229,7 @@ static void store_record(struct floor *floor, struct place *place, const void *d
 
 static inline void put_record(struct floor *floor, struct place *place, const void *data, size_t size, size_t stride)
 {
-	if (floor->variant == CHECKS || floor->variant == LOCKED) {
+	if (floor->variant >= CHECKS) {
 		put_checked_record(floor, place, data, size, stride);
 		return;
 	}
@@ -275,6 +285,14 @@ const struct subject_kind subject_store = {
 const struct subject_kind subject_floor_checks = {
 	.name = "floor_checks",
 	.open = open_checks,
+	.begin = begin_floor,
+	.append = append_floor,
+	.close = close_floor,
+};
+
+const struct subject_kind subject_floor_counted = {
+	.name = "floor_counted",
+	.open = open_counted,
 	.begin = begin_floor,
 	.append = append_floor,
 	.close = close_floor,
