@@ -1,9 +1,10 @@
 /*
  * map.c: the medium behind a mapping: libpmem2's, or a range that the caller mapped.
  *
- * BYTE and CACHE_LINE use libpmem2's copy, flush and drain functions. PAGE does not: those call msync and abort the
- * process or hide the error when it fails; here a sync is one msync whose error the caller sees. Where the file is at
- * hand, copies are written to it and the mapping is for reading: see medium_write_by_file.
+ * BYTE and CACHE_LINE use libpmem2's copy, flush and drain functions; only entries, of which each instruction counts,
+ * are stored by loops of our own. PAGE does not: libpmem2's call msync there, and abort the process or hide the error
+ * when it fails; here a sync is one msync whose error the caller sees. Where the file is at hand, copies are written to
+ * it and the mapping is for reading: see medium_write_by_file.
  */
 #include "base/error.h"
 #include "medium/medium.h"

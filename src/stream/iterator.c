@@ -20,7 +20,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Beside a writer that frees faster than a follower can look, one look counts for so many entries. */
+/* Beside a writer that frees faster than a follower can look, one look counts so many times that an entry is asked
+ * for. */
 enum { ENTRIES_A_LOOK = 64 };
 
 struct pmemstream_entry_iterator {

@@ -127,24 +127,16 @@ struct region *region_find(struct pmemstream *stream, struct pmemstream_region r
 	return found;
 }
 
-struct region *region_resolve_slowly(struct pmemstream *stream, struct pmemstream_region region,
-				     struct pmemstream_region_runtime *runtime, uint64_t *generation)
+struct region *region_resolve_otherwise(struct pmemstream *stream, struct pmemstream_region region,
+					struct pmemstream_region_runtime *runtime, uint64_t *generation)
 {
 	if (!runtime)
 		return region_find(stream, region, generation);
-	struct region *found = runtime->region;
-	*generation = runtime->generation;
-	/* In front of the generation: as long as that stands, the place is this region's. */
-	uint64_t off = atomic_load_explicit(&found->off, memory_order_acquire);
-	if (atomic_load_explicit(&found->generation, memory_order_acquire) != *generation) {
+	if (atomic_load_explicit(&runtime->region->generation, memory_order_acquire) != runtime->generation)
 		error_set(ESTALE, "the region of this runtime was freed");
-		return NULL;
-	}
-	if (runtime->stream != stream || off != region.offset) {
+	else
 		error_set(EINVAL, "the runtime does not belong to a region at offset %zu", (size_t)region.offset);
-		return NULL;
-	}
-	return found;
+	return NULL;
 }
 
 EXPORT int pmemstream_region_allocate(struct pmemstream *stream, size_t size, struct pmemstream_region *region)

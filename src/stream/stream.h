@@ -210,14 +210,15 @@ void region_release(struct pmemstream *stream, struct region *region);
  * admin mutex, unlike the second one, and the errors of follow_look. */
 struct region *region_find(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation);
 struct region *region_find_known(struct pmemstream *stream, struct pmemstream_region region, uint64_t *generation);
-struct region *region_resolve_slowly(struct pmemstream *stream, struct pmemstream_region region,
-				     struct pmemstream_region_runtime *runtime, uint64_t *generation);
+/* Without a runtime, or why not through this one. */
+struct region *region_resolve_otherwise(struct pmemstream *stream, struct pmemstream_region region,
+					struct pmemstream_region_runtime *runtime, uint64_t *generation);
 /* The same through a runtime where there is one: EINVAL for another region's, ESTALE for a freed one's. */
 static inline struct region *region_resolve(struct pmemstream *stream, struct pmemstream_region region,
 					    struct pmemstream_region_runtime *runtime, uint64_t *generation)
 {
 	if (!runtime || runtime->stream != stream)
-		return region_resolve_slowly(stream, region, runtime, generation);
+		return region_resolve_otherwise(stream, region, runtime, generation);
 	struct region *found = runtime->region;
 	*generation = runtime->generation;
 	/* In front of the generation: as long as that stands, the place is this region's. */
@@ -225,7 +226,7 @@ static inline struct region *region_resolve(struct pmemstream *stream, struct pm
 	bool alive = atomic_load_explicit(&found->generation, memory_order_acquire) == *generation;
 	return __builtin_expect(alive && off == region.offset, 1)
 		       ? found
-		       : region_resolve_slowly(stream, region, runtime, generation);
+		       : region_resolve_otherwise(stream, region, runtime, generation);
 }
 /* The label that stands in the header at an offset, ended; the caller's buffer of FORMAT_LABEL_BYTES. */
 void region_label(struct pmemstream *stream, uint64_t off, char *label);
