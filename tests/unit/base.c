@@ -40,6 +40,20 @@ static void crc32c_in_pieces_equals_crc32c_at_once(void **state)
 				 crc32c(0, data, sizeof(data)));
 }
 
+static void crc32c_behind_a_word_equals_crc32c_of_both(void **state)
+{
+	(void)state;
+	unsigned char both[8 + 200];
+
+	for (size_t i = 8; i < sizeof(both); i++)
+		both[i] = (unsigned char)(i * 11 + 5);
+	for (size_t bytes = 0; bytes <= sizeof(both) - 8; bytes++) {
+		uint64_t word = UINT64_C(0x0123456789abcdef) * (bytes + 1);
+		le64_store(both, word);
+		assert_int_equal(crc32c_behind(0x5eed, word, both + 8, bytes), crc32c(0x5eed, both, 8 + bytes));
+	}
+}
+
 static void crc64_gives_its_check_value_at_once_and_in_pieces(void **state)
 {
 	(void)state;
@@ -151,6 +165,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(crc32c_gives_the_check_value_of_rfc_3720),
 		cmocka_unit_test(crc32c_in_pieces_equals_crc32c_at_once),
+		cmocka_unit_test(crc32c_behind_a_word_equals_crc32c_of_both),
 		cmocka_unit_test(crc64_gives_its_check_value_at_once_and_in_pieces),
 		cmocka_unit_test(checked_arithmetic_refuses_what_wraps),
 		cmocka_unit_test(integers_on_media_are_little_endian_at_any_address),

@@ -67,33 +67,60 @@ static void the_granularity_of_the_map_chooses_the_medium(void **state)
 	}
 }
 
-static void a_streamed_record_is_head_then_data_then_zeros_to_the_line(void **state)
+enum { HEAD_BYTES_MAX = 64, DATA_BYTES_MAX = 5000 };
+
+/* Head and data behind each other, and zeros. */
+static void expect_record(char *expected, const char *head, size_t head_bytes, const char *data, size_t bytes)
 {
-	(void)state;
-	char head[32], data[5000], expected[6000];
+	memset(expected, 0, HEAD_BYTES_MAX + DATA_BYTES_MAX + 64);
+	memcpy(expected, head, head_bytes);
+	memcpy(expected + head_bytes, data, bytes);
+}
+
+static void records_arrive_whole(size_t head_bytes)
+{
+	char head[HEAD_BYTES_MAX], data[DATA_BYTES_MAX], expected[HEAD_BYTES_MAX + DATA_BYTES_MAX + 64];
 
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (char)(i % 251 + 1);
-	memset(head, 'h', sizeof(head));
+	for (size_t i = 0; i < sizeof(head); i++)
+		head[i] = (char)('A' + i % 50);
 	for (int g = 0; g < 3; g++) {
 		struct mapped mapped;
 
 		open_mapped(&mapped, granularities[g]);
 		for (size_t bytes = 0; bytes < sizeof(data); bytes += bytes < 1200 ? 1 : 331) {
 			char *to = mapped.medium.base + 4096;
-			size_t padded = g == 2 ? sizeof(head) + bytes : (sizeof(head) + bytes + 63) / 64 * 64;
+			size_t used = head_bytes + bytes, padded = g == 2 ? used : (used + 63) / 64 * 64;
 
+			expect_record(expected, head, head_bytes, data, bytes);
 			memset(to, 'x', sizeof(expected));
-			memset(expected, 0, sizeof(expected));
-			memcpy(expected, head, sizeof(head));
-			memcpy(expected + sizeof(head), data, bytes);
-			medium_stream(&mapped.medium, to, head, sizeof(head), bytes ? data : NULL, bytes);
+			medium_stream(&mapped.medium, to, head, head_bytes, bytes ? data : NULL, bytes);
 			medium_fence(&mapped.medium);
 			assert_memory_equal(to, expected, padded);
 			assert_int_equal(to[padded], 'x');
+			/* By ordinary stores, at any place, and with nothing behind. */
+			to += bytes % 64;
+			memset(to, 'x', sizeof(expected));
+			medium_record(&mapped.medium, to, head, head_bytes, bytes ? data : NULL, bytes);
+			assert_memory_equal(to, expected, used);
+			assert_int_equal(to[used], 'x');
 		}
 		close_mapped(&mapped);
 	}
+}
+
+static void a_record_is_head_then_data_and_zeros_to_the_line_where_it_is_streamed(void **state)
+{
+	(void)state;
+	records_arrive_whole(32);
+}
+
+static void a_record_may_have_a_head_of_any_size_to_a_line(void **state)
+{
+	(void)state;
+	records_arrive_whole(7);
+	records_arrive_whole(64);
 }
 
 static void persist_is_one_fence_or_one_sync_and_is_counted(void **state)
@@ -259,7 +286,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_granularity_of_the_map_chooses_the_medium),
-		cmocka_unit_test(a_streamed_record_is_head_then_data_then_zeros_to_the_line),
+		cmocka_unit_test(a_record_is_head_then_data_and_zeros_to_the_line_where_it_is_streamed),
+		cmocka_unit_test(a_record_may_have_a_head_of_any_size_to_a_line),
 		cmocka_unit_test(persist_is_one_fence_or_one_sync_and_is_counted),
 		cmocka_unit_test(a_failed_sync_is_reported_with_its_place),
 		cmocka_unit_test(fence_exchange_exchanges_and_counts_one_fence),
