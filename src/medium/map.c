@@ -8,6 +8,7 @@
  */
 #include "base/error.h"
 #include "medium/medium.h"
+#include "medium/one_pass.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -71,24 +72,37 @@ static __attribute__((noinline)) void stream_rest(char *to, const char *from, si
 		_mm_stream_si64((long long *)(to + off), (long long)last);
 }
 
-/* A head of half a line, as entries have, data, and zeros to the end of the line. */
-static inline void stream_entry(char *at, const char *head, const char *data, size_t bytes)
+/* From the middle or the begin of a line on: data, and zeros to the end of the line. */
+static inline void stream_data(char *at, const char *data, size_t bytes)
 {
 	size_t whole = bytes & ~(size_t)(HALF_BYTES - 1);
 
-	stream_head(at, head);
-	at += HALF_BYTES;
 	for (size_t off = 0; off < whole; off += HALF_BYTES)
 		stream_half(at + off, data + off);
 	if (whole < bytes) {
 		stream_rest(at + whole, data + whole, bytes - whole);
 		whole += HALF_BYTES;
 	}
-	if (whole % MEDIUM_LINE_BYTES == 0)
+	if ((uintptr_t)(at + whole) % MEDIUM_LINE_BYTES)
 		stream_rest(at + whole, NULL, 0);
 }
+
+/* A head of half a line, as entries have, and data. */
+static inline void stream_entry(char *at, const char *head, const char *data, size_t bytes)
+{
+	stream_head(at, head);
+	stream_data(at + HALF_BYTES, data, bytes);
+}
+
 #else
 enum { CAN_STREAM = 0 };
+
+static inline void stream_data(char *at, const char *data, size_t bytes)
+{
+	(void)at;
+	(void)data;
+	(void)bytes;
+}
 
 static inline void stream_entry(char *at, const char *head, const char *data, size_t bytes)
 {
@@ -182,6 +196,18 @@ static void stream_lines(struct medium *medium, void *to, const void *head, size
 		stream_entry(to, head, data, data_bytes);
 	else
 		stream_any(medium, to, head, head_bytes, data, data_bytes);
+}
+
+static uint64_t stream_checked_lines(struct medium *medium, void *to, const void *data, size_t bytes)
+{
+	size_t rest = (bytes - HALF_BYTES) % MEDIUM_LINE_BYTES, done = bytes - rest;
+	uint64_t crc = one_pass((char *)to + MEDIUM_LINE_BYTES, data, done);
+
+	(void)medium;
+	if (!rest)
+		return crc;
+	stream_data((char *)to + HALF_BYTES + done, (const char *)data + done, rest);
+	return crc64(crc, (const char *)data + done, rest);
 }
 
 static void stream_page(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
@@ -320,6 +346,7 @@ static void redirty_pages(struct medium *medium, const void *at, size_t bytes)
 static const struct medium_ops line_ops = {
 	.copy = copy_lines,
 	.stream = stream_lines,
+	.stream_checked = stream_checked_lines,
 	.record = record_lines,
 	.store8 = store8,
 	.stream8 = stream8_lines,
@@ -393,6 +420,7 @@ int medium_from_map(struct medium *medium, struct pmem2_map *map, bool writable)
 		return -1;
 	if (!page)
 		take_functions(medium, map);
+	medium->one_pass = one_pass_possible && ours == MEDIUM_CACHE_LINE;
 	return 0;
 }
 
@@ -437,5 +465,6 @@ int medium_from_range(struct medium *medium, void *base, size_t size, enum mediu
 		medium_close(medium);
 		return -1;
 	}
+	medium->one_pass = one_pass_possible && granularity == MEDIUM_CACHE_LINE;
 	return 0;
 }

@@ -16,6 +16,7 @@
 #ifndef MEDIUM_MEDIUM_H
 #define MEDIUM_MEDIUM_H
 
+#include "base/crc64.h"
 #include "base/thread_slot.h"
 
 #include <stdatomic.h>
@@ -37,6 +38,8 @@ struct medium_ops {
 	 * leaving lines in the cache: durable at the thread's next fence, no flush needed (PAGE: ordinary stores). */
 	void (*stream)(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
 		       size_t data_bytes);
+	/* Only where one_pass is set: see medium_stream_checked. */
+	uint64_t (*stream_checked)(struct medium *medium, void *to, const void *data, size_t bytes);
 	/* Head, then data, by ordinary stores, as one run from any place. */
 	void (*record)(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,
 		       size_t data_bytes);
@@ -79,6 +82,7 @@ struct medium {
 	size_t size;
 	enum medium_granularity granularity;
 	bool writable;
+	bool one_pass; /* its table can check data while it streams them */
 	void *(*copy_fn)(void *to, const void *from, size_t bytes, unsigned flags); /* libpmem2's, for map.c */
 	void (*flush_fn)(const void *at, size_t bytes);
 	void (*drain_fn)(void);
@@ -157,6 +161,22 @@ static inline void medium_stream(struct medium *medium, void *to, const void *he
 {
 	MEDIUM_COUNT(medium, stored_bytes, head_bytes + data_bytes);
 	medium->ops->stream(medium, to, head, head_bytes, data, data_bytes);
+}
+
+/* All but the first line of what medium_stream stores of a head of half a line and these data, and the CRC-64
+ * (base/crc64.h) of all of them: the first line is to be streamed behind, with a head that may depend on that. */
+static inline uint64_t medium_stream_checked(struct medium *medium, void *to, const void *data, size_t bytes)
+{
+	const size_t first = MEDIUM_LINE_BYTES / 2;
+
+	if (bytes <= first)
+		return crc64(0, data, bytes);
+	MEDIUM_COUNT(medium, stored_bytes, bytes - first);
+	if (medium->one_pass)
+		return medium->ops->stream_checked(medium, to, data, bytes);
+	uint64_t crc = crc64(0, data, bytes);
+	medium->ops->stream(medium, (char *)to + MEDIUM_LINE_BYTES, NULL, 0, (const char *)data + first, bytes - first);
+	return crc;
 }
 
 static inline void medium_record(struct medium *medium, void *to, const void *head, size_t head_bytes, const void *data,

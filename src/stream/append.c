@@ -2,7 +2,8 @@
  * append.c: append and async_append.
  *
  * Order  checksum of the data -> order lock: place, limit, timestamp -> header and data to the medium -> fence (lines)
- *        or mark and group commit (pages) -> persisted. All that can fail comes before the timestamp.
+ *        or mark and group commit (pages) -> persisted. All that can fail comes before the timestamp. On lines, the
+ *        checksum of long data is computed while they are copied.
  * Crash  the entry certifies itself; until persisted has reached it, it may vanish, with everything behind it.
  * Cost   lines: one locked instruction and one fence when nobody else is about; pages: one sync, shared.
  */
@@ -251,12 +252,17 @@ EXPORT IN_ONE_PIECE int pmemstream_append(struct pmemstream *stream, struct pmem
 	struct region *found = region_resolve(stream, region, region_runtime, &generation);
 	if (!found)
 		return -1;
-	uint32_t data_crc = append_may_fit(stream, found, size) ? format_data_crc(data, size) : 0;
+	/* Long data are checked on their way; the first line has the header and goes last. */
+	bool one_pass = size >= stream->one_pass_bytes;
+	uint32_t data_crc = !one_pass && append_may_fit(stream, found, size) ? format_data_crc(data, size) : 0;
 	if (append_take(stream, found, generation, size, &ticket))
 		return -1;
 
+	if (one_pass)
+		data_crc = format_data_fold(
+			medium_stream_checked(&stream->medium, stream_at(stream, ticket.off), data, size));
 	append_header(stream, &ticket, data_crc, 0, &entry, header);
-	append_store(stream, &ticket, header, data, size);
+	append_store(stream, &ticket, header, data, one_pass ? LINE_BYTES - FORMAT_ENTRY_HEADER_BYTES : size);
 	if (append_finish(stream, &ticket, &ticket))
 		return -1;
 	append_done(stream, &ticket);

@@ -28,7 +28,12 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum { DEFAULT_WINDOW = 1024, DEFAULT_ROUND_BYTES = 4 << 20, DEFAULT_RESERVATION_NS = 1000000000 };
+enum {
+	DEFAULT_WINDOW = 1024,
+	DEFAULT_ROUND_BYTES = 4 << 20,
+	DEFAULT_ONE_PASS_BYTES = 8192,
+	DEFAULT_RESERVATION_NS = 1000000000
+};
 
 uint64_t stream_time_ns(void)
 {
@@ -165,6 +170,9 @@ static int recover(struct pmemstream *stream, const struct stream_options *optio
 	if (err)
 		return -1;
 	stream->alignment = stream->header.alignment;
+	stream->one_pass_bytes = !stream->lines || stream->alignment != LINE_BYTES ? UINT64_MAX
+				 : options->one_pass_bytes                         ? options->one_pass_bytes
+										   : DEFAULT_ONE_PASS_BYTES;
 	recovery.live = options->live;
 	recovery.live_limit = options->live_limit;
 	err = recover_read(&recovery, stream, stream->medium.size);

@@ -109,6 +109,8 @@ struct stream_options {
 	uint32_t window;         /* power of two; 0: 1024 */
 	uint64_t reservation_ns; /* how long to wait for another thread's reservation; 0: 1 s */
 	uint64_t round_bytes;    /* a round follows after so many appended bytes; 0: 4 MiB */
+	uint64_t one_pass_bytes; /* on lines, data from that size on, 33 at least, are checked while they
+				    are copied; 0: 8 KiB */
 	uint64_t salt;           /* 0: random; tests give one */
 	bool must_exist;         /* an empty map is refused */
 	uint64_t new_block_size; /* of a stream that is created where block_size is 0 */
@@ -123,7 +125,7 @@ struct pmemstream {
 	struct medium medium;
 	struct format_header header;
 	unsigned char *base; /* of the mapping */
-	uint64_t arena_off, alignment, window, round_bytes, reservation_ns;
+	uint64_t arena_off, alignment, window, round_bytes, one_pass_bytes, reservation_ns;
 	uint64_t opened_at;   /* the last timestamp that was there at opening */
 	bool lines;           /* durable by flush and fence, not by sync */
 	bool writable;        /* else every change is EROFS */

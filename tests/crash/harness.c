@@ -149,6 +149,7 @@ int machine_attach(struct machine *machine)
 		.alignment = config->alignment,
 		.window = config->window,
 		.round_bytes = config->round_bytes,
+		.one_pass_bytes = 64, /* its large entries, not its small ones */
 		.salt = 42,
 	};
 	struct medium medium;

@@ -96,6 +96,7 @@ static void choose_habits(struct history *history, uint64_t seed)
 	history->options.alignment = random_one_in(random, 3) ? 64 : 8;
 	history->options.window = 4U << random_below(random, 3);
 	history->options.round_bytes = random_one_in(random, 2) ? 1 << 20 : 32U << random_below(random, 5);
+	history->options.one_pass_bytes = history->options.round_bytes < 1 << 20 ? 33 : 0;
 	for (unsigned i = 0; i < ACT_COUNT; i++)
 		history->weights[i] = often[random_below(random, 4)];
 	history->weights[ACT_APPEND] += 2;

@@ -3,6 +3,7 @@
  */
 #include "medium/medium.h"
 #include "base/error.h"
+#include "medium/one_pass.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -121,6 +122,45 @@ static void a_record_may_have_a_head_of_any_size_to_a_line(void **state)
 	(void)state;
 	records_arrive_whole(7);
 	records_arrive_whole(64);
+}
+
+/* In one pass where the processor can, in two anywhere. */
+static void data_are_checked_while_they_are_streamed(void **state)
+{
+	char head[32], data[DATA_BYTES_MAX], expected[HEAD_BYTES_MAX + DATA_BYTES_MAX + 64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i * i % 251 + i / 251);
+	memset(head, 'H', sizeof(head));
+	for (int g = 0; g < 2; g++)
+		for (int passes = 1; passes <= 2; passes++) {
+			struct mapped mapped;
+
+			open_mapped(&mapped, granularities[g]);
+			assert_int_equal(mapped.medium.one_pass, g == 1 && one_pass_possible);
+			if (passes == 2)
+				mapped.medium.one_pass = false;
+			for (size_t bytes = 0; bytes + 40 < sizeof(data); bytes += bytes < 1200 ? 1 : 331) {
+				char *to = mapped.medium.base + 4096;
+				const char *from = data + bytes % 7;
+				size_t padded = (32 + bytes + 63) / 64 * 64;
+
+				expect_record(expected, head, 32, from, bytes);
+				memset(to, 'x', sizeof(expected));
+				uint64_t before = medium_counts(&mapped.medium).stored_bytes;
+				uint64_t crc = medium_stream_checked(&mapped.medium, to, from, bytes);
+				assert_int_equal(to[0], 'x');
+				assert_int_equal(to[63], 'x');
+				medium_stream(&mapped.medium, to, head, 32, from, bytes < 32 ? bytes : 32);
+				medium_fence(&mapped.medium);
+				assert_true(crc == crc64(0, from, bytes));
+				assert_int_equal(medium_counts(&mapped.medium).stored_bytes - before, 32 + bytes);
+				assert_memory_equal(to, expected, padded);
+				assert_int_equal(to[padded], 'x');
+			}
+			close_mapped(&mapped);
+		}
 }
 
 static void persist_is_one_fence_or_one_sync_and_is_counted(void **state)
@@ -288,6 +328,7 @@ int main(void)
 		cmocka_unit_test(the_granularity_of_the_map_chooses_the_medium),
 		cmocka_unit_test(a_record_is_head_then_data_and_zeros_to_the_line_where_it_is_streamed),
 		cmocka_unit_test(a_record_may_have_a_head_of_any_size_to_a_line),
+		cmocka_unit_test(data_are_checked_while_they_are_streamed),
 		cmocka_unit_test(persist_is_one_fence_or_one_sync_and_is_counted),
 		cmocka_unit_test(a_failed_sync_is_reported_with_its_place),
 		cmocka_unit_test(fence_exchange_exchanges_and_counts_one_fence),
