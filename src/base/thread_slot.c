@@ -1,29 +1,22 @@
 /*
  * thread_slot.c: gives each living thread a small number of its own and takes it back at thread exit.
  *
- * Threads  two words of bits, set and cleared atomically. The next owner of a number reads them with acquire after
- *          the last owner released, so it sees all that the last one wrote to the line of that number.
+ * Threads  the next owner of a number takes it with acquire after the last one released it, so it sees all that the
+ *          last one wrote to the line of that number. One that was not given back, because the library was unloaded, is
+ *          the next thread's that lives at the same address.
  */
 #include "base/thread_slot.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
+struct thread_slot thread_slots[THREAD_SLOT_COUNT];
 
-_Thread_local unsigned thread_slot_cached;
-
-static _Atomic uint64_t taken[2];
 static pthread_key_t exit_key;
 static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
 static int exit_key_error;
 
-static void give_back(void *number_plus_one)
+/* A destructor that runs after this one may still ask for a number: it then takes one anew. */
+static void give_back(void *owner)
 {
-	unsigned number = (unsigned)(uintptr_t)number_plus_one - 1;
-
-	/* A destructor that runs after this one may still count: it then takes a number anew. */
-	thread_slot_cached = 0;
-	atomic_fetch_and_explicit(&taken[number / 64], ~(UINT64_C(1) << number % 64), memory_order_release);
+	atomic_store_explicit((_Atomic uintptr_t *)owner, 0, memory_order_release);
 }
 
 static void create_exit_key(void)
@@ -39,29 +32,33 @@ __attribute__((destructor)) static void delete_exit_key(void)
 		pthread_key_delete(exit_key);
 }
 
-static unsigned find_free(void)
+static unsigned choice(uintptr_t thread, unsigned i)
 {
-	for (unsigned number = 0; number < THREAD_SLOT_SHARED; number++) {
-		uint64_t bit = UINT64_C(1) << number % 64;
-		if (atomic_load_explicit(&taken[number / 64], memory_order_relaxed) & bit)
-			continue;
-		if (!(atomic_fetch_or_explicit(&taken[number / 64], bit, memory_order_acquire) & bit))
-			return number;
-	}
-	return THREAD_SLOT_SHARED;
+	return (thread_slot_first_choice(thread) + i) % THREAD_SLOT_SHARED;
 }
 
-unsigned thread_slot_take(void)
+static bool take(_Atomic uintptr_t *owner, uintptr_t thread)
 {
-	pthread_once(&exit_key_once, create_exit_key);
-	unsigned number = exit_key_error ? THREAD_SLOT_SHARED : find_free();
+	uintptr_t nobody = 0;
 
-	thread_slot_cached = number + 1;
-	if (number == THREAD_SLOT_SHARED)
-		return number;
-	if (pthread_setspecific(exit_key, (void *)(uintptr_t)(number + 1))) {
-		give_back((void *)(uintptr_t)(number + 1));
-		thread_slot_cached = THREAD_SLOT_SHARED + 1;
-	}
-	return thread_slot_cached - 1;
+	if (atomic_load_explicit(owner, memory_order_relaxed) ||
+	    !atomic_compare_exchange_strong_explicit(owner, &nobody, thread, memory_order_acquire,
+						     memory_order_relaxed))
+		return false;
+	if (!pthread_setspecific(exit_key, owner))
+		return true;
+	give_back(owner);
+	return false;
+}
+
+unsigned thread_slot_elsewhere(uintptr_t thread)
+{
+	for (unsigned i = 0; i < THREAD_SLOT_SHARED; i++)
+		if (thread_slot_owns(choice(thread, i), thread))
+			return choice(thread, i);
+	pthread_once(&exit_key_once, create_exit_key);
+	for (unsigned i = 0; !exit_key_error && i < THREAD_SLOT_SHARED; i++)
+		if (take(&thread_slots[choice(thread, i)].owner, thread))
+			return choice(thread, i);
+	return THREAD_SLOT_SHARED;
 }

@@ -183,17 +183,17 @@ static bool look_up(struct pmemstream *stream, uint64_t off, bool data, struct f
 }
 
 /* The line of the thread if it tells of the entry, which most are asked for just after they were found; else NULL. */
-static inline const struct found *find(const struct pmemstream *stream, uint64_t off, uintptr_t thread)
+static inline const struct found *find(const struct pmemstream *stream, uint64_t off)
 {
-	const struct found *line = found_first_choice(thread);
+	const struct found *line = found_first_choice();
 
-	return __builtin_expect(stream && found_owns(line, thread) && found_tells(line, stream, off), 1) ? line : NULL;
+	return __builtin_expect(stream && line && found_tells(line, stream, off), 1) ? line : NULL;
 }
 
 /* The same for a thread whose line is not where it is looked for first. */
 static const struct found *find_elsewhere(const struct pmemstream *stream, uint64_t off)
 {
-	const struct found *line = found_line_elsewhere(found_thread(), false);
+	const struct found *line = found_line();
 
 	return stream && line && found_tells(line, stream, off) ? line : NULL;
 }
@@ -229,21 +229,21 @@ static __attribute__((noinline)) uint64_t look_up_timestamp(struct pmemstream *s
 
 EXPORT const void *pmemstream_entry_data(struct pmemstream *stream, struct pmemstream_entry entry)
 {
-	if (find(stream, entry.offset, found_thread()))
+	if (find(stream, entry.offset))
 		return stream_at(stream, entry.offset + FORMAT_ENTRY_HEADER_BYTES);
 	return look_up_data(stream, entry.offset);
 }
 
 EXPORT size_t pmemstream_entry_size(struct pmemstream *stream, struct pmemstream_entry entry)
 {
-	const struct found *line = find(stream, entry.offset, found_thread());
+	const struct found *line = find(stream, entry.offset);
 
 	return line ? (size_t)line->size : look_up_size(stream, entry.offset);
 }
 
 EXPORT uint64_t pmemstream_entry_timestamp(struct pmemstream *stream, struct pmemstream_entry entry)
 {
-	const struct found *line = find(stream, entry.offset, found_thread());
+	const struct found *line = find(stream, entry.offset);
 
 	return line ? line->timestamp : look_up_timestamp(stream, entry.offset);
 }

@@ -334,8 +334,8 @@ static __attribute__((noinline)) struct pmemstream_entry get_slowly(struct pmems
 		return (struct pmemstream_entry){.offset = UINT64_MAX};
 	uint64_t serial = found_serial(iterator->stream);
 	/* What a follower looks at is not shown. */
-	struct found *line = is_shown(iterator) ? found_line_elsewhere(found_thread(), true) : NULL;
-	if (line)
+	struct found *line = found_line();
+	if (is_shown(iterator) && line)
 		found_fill(line, serial, iterator->off, iterator->size, iterator->timestamp);
 	return (struct pmemstream_entry){.offset = iterator->off};
 }
@@ -344,11 +344,10 @@ EXPORT struct pmemstream_entry pmemstream_entry_iterator_get(struct pmemstream_e
 {
 	if (__builtin_expect(!iterator, 0))
 		return get_slowly(iterator);
-	uintptr_t thread = found_thread();
-	struct found *line = found_first_choice(thread);
+	struct found *line = found_first_choice();
 	uint64_t serial = found_serial(iterator->stream);
 
-	if (__builtin_expect(!is_shown(iterator) || !found_owns(line, thread), 0))
+	if (__builtin_expect(!line || !is_shown(iterator), 0))
 		return get_slowly(iterator);
 	uint64_t off = iterator->off;
 	found_fill(line, serial, off, iterator->size, iterator->timestamp);

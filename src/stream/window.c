@@ -64,7 +64,7 @@ static bool is_finished(struct pmemstream *stream, uint64_t timestamp)
  */
 static bool is_only_marker(struct pmemstream *stream)
 {
-	uintptr_t thread = found_thread(), marker = 0;
+	uintptr_t thread = thread_address(), marker = 0;
 
 	atomic_signal_fence(memory_order_seq_cst);
 	if (__builtin_expect(atomic_load_explicit(&stream->crowded, memory_order_relaxed), 0))
