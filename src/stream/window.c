@@ -18,8 +18,6 @@
  */
 #include "stream/window.h"
 
-#include "stream/area.h"
-#include "stream/found.h"
 #include "stream/progress.h"
 
 #include <linux/membarrier.h>
@@ -64,36 +62,21 @@ static bool is_finished(struct pmemstream *stream, uint64_t timestamp)
  */
 static bool is_only_marker(struct pmemstream *stream)
 {
-	uintptr_t thread = thread_address(), marker = 0;
+	uintptr_t thread = thread_address(), marker = atomic_load_explicit(&stream->marker, memory_order_relaxed);
 
-	atomic_signal_fence(memory_order_seq_cst);
-	if (__builtin_expect(atomic_load_explicit(&stream->crowded, memory_order_relaxed), 0))
+	if (marker == thread)
+		return true;
+	if (marker == MARKERS_MANY)
 		return false;
-	if (__builtin_expect(atomic_load_explicit(&stream->marker, memory_order_relaxed) == thread, 1))
+	if (!marker && progress_has_membarrier && atomic_compare_exchange_strong(&stream->marker, &marker, thread))
 		return true;
-	if (progress_has_membarrier && atomic_compare_exchange_strong(&stream->marker, &marker, thread))
-		return true;
-	atomic_store(&stream->crowded, true);
+	atomic_store(&stream->marker, MARKERS_MANY);
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	return false;
 }
 
-void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
+void window_tell_marked(struct pmemstream *stream, const struct ticket *ticket, bool lone)
 {
-	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);
-	uint64_t copied = (word & ~(uint64_t)SLOT_STATES) | SLOT_COPIED;
-	bool lone = atomic_load_explicit(&stream->committed, memory_order_acquire) == ticket->timestamp - 1 &&
-		    !(word & SLOT_MORE);
-
-	/* Until the word says so, nobody else can raise the marks over this one, but for the owner of the next
-	 * timestamp once committed says so: what other processes read is stored in front of that. */
-	if (lone) {
-		area_store_committed(stream, ticket->timestamp);
-		atomic_store_explicit(&stream->committed, ticket->timestamp, memory_order_release);
-	}
-	atomic_store_explicit(&ticket->slot->word, copied, memory_order_release);
-	if (!stream->published)
-		return;
 	if (!is_only_marker(stream))
 		atomic_thread_fence(memory_order_seq_cst);
 	if (!lone || (atomic_load_explicit(&stream->next, memory_order_relaxed) != ticket->timestamp + 1 &&

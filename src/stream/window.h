@@ -4,6 +4,8 @@
 #ifndef STREAM_WINDOW_H
 #define STREAM_WINDOW_H
 
+#include "base/thread_slot.h"
+#include "stream/area.h"
 #include "stream/stream.h"
 
 /* An entry whose place and timestamp are taken. */
@@ -89,8 +91,35 @@ static inline void window_take(struct pmemstream *stream, struct region *region,
 	ticket->round_due = stream->appended_bytes >= stream->round_bytes;
 }
 
+/* No thread's address. */
+#define MARKERS_MANY ((uintptr_t)1)
+
+/* Tells other processes what became committed with an entry that was just marked; lone: that itself they know. */
+void window_tell_marked(struct pmemstream *stream, const struct ticket *ticket, bool lone);
+
 /* Says that the entry is whole, by ordinary stores. */
-void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket);
+static inline void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
+{
+	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);
+	uint64_t copied = (word & ~(uint64_t)SLOT_STATES) | SLOT_COPIED;
+	bool lone = atomic_load_explicit(&stream->committed, memory_order_acquire) == ticket->timestamp - 1 &&
+		    !(word & SLOT_MORE);
+
+	/* Until the word says so, nobody else can raise the marks over this one, but for the owner of the next
+	 * timestamp once committed says so: what other processes read is stored in front of that. */
+	if (lone) {
+		area_store_committed(stream, ticket->timestamp);
+		atomic_store_explicit(&stream->committed, ticket->timestamp, memory_order_release);
+	}
+	atomic_store_explicit(&ticket->slot->word, copied, memory_order_release);
+	if (!stream->published)
+		return;
+	atomic_signal_fence(memory_order_seq_cst);
+	/* Most threads are alone (is_only_marker), and nothing lies behind. */
+	if (!lone || atomic_load_explicit(&stream->marker, memory_order_relaxed) != thread_address() ||
+	    atomic_load_explicit(&stream->next, memory_order_relaxed) != ticket->timestamp + 1)
+		window_tell_marked(stream, ticket, lone);
+}
 
 /* Tells other processes of what was finished behind a timestamp before persisted passed that. Where nothing was ever
  * marked copied there is no such thing, and appenders do not ask for the line that the others write. */
@@ -98,11 +127,8 @@ void window_tell_behind(struct pmemstream *stream, uint64_t timestamp);
 
 static inline void window_passed(struct pmemstream *stream, uint64_t timestamp)
 {
-	bool marked = atomic_load_explicit(&stream->marker, memory_order_relaxed) ||
-		      atomic_load_explicit(&stream->crowded, memory_order_relaxed);
-
-	if (__builtin_expect(marked, 0) && stream->published &&
-	    atomic_load_explicit(&stream->next, memory_order_relaxed) != timestamp + 1)
+	if (__builtin_expect(atomic_load_explicit(&stream->marker, memory_order_relaxed) != 0, 0) &&
+	    stream->published && atomic_load_explicit(&stream->next, memory_order_relaxed) != timestamp + 1)
 		window_tell_behind(stream, timestamp);
 }
 
