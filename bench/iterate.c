@@ -1,7 +1,8 @@
 /*
  * iterate.c: reading the entries of a region from first to last, in a stream that this process did not write.
  *
- * The first walk after opening checks each entry's data, the second one finds them checked. Beside them go two loops
+ * The first walk after opening checks each entry's data, the second one finds them checked. Both go in two ways: one
+ * entry after the other by five calls each, and many entries a call ("stream_views"). Beside them go two loops
  * over the same bytes of the same file: one steps from header to header and computes the same check of the data, the
  * other steps and reads them. Walks that only read add up all words of the data, the others the first ones; loop and
  * stream must come to the same sum.
@@ -22,10 +23,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum walk { FLOOR_VERIFIED, FLOOR_READ, OURS_VERIFIED, OURS_READ, WALKS };
+enum walk { FLOOR_VERIFIED, FLOOR_READ, OURS_VERIFIED, OURS_READ, VIEWS_VERIFIED, VIEWS_READ, WALKS };
 
-static const char *const walk_names[WALKS][2] = {
-	{"floor", "verified"}, {"floor", "read"}, {"stream", "verified"}, {"stream", "read"}};
+enum { VIEWS = 16 };
+
+static const char *const walk_names[WALKS][2] = {{"floor", "verified"},        {"floor", "read"},
+						 {"stream", "verified"},       {"stream", "read"},
+						 {"stream_views", "verified"}, {"stream_views", "read"}};
 
 struct iterate {
 	char path[BENCH_PATH_BYTES];
@@ -111,6 +115,11 @@ __attribute__((noinline)) uint64_t walk_checking(struct pmemstream *stream, stru
 __attribute__((noinline)) uint64_t walk_reading(struct pmemstream *stream, struct pmemstream_region region,
 						uint64_t *count);
 
+__attribute__((noinline)) uint64_t walk_views_checking(struct pmemstream *stream, struct pmemstream_region region,
+						       uint64_t *count);
+__attribute__((noinline)) uint64_t walk_views_reading(struct pmemstream *stream, struct pmemstream_region region,
+						      uint64_t *count);
+
 static uint64_t walk_floor(const struct iterate *iterate, bool verify)
 {
 	const unsigned char *at = (const unsigned char *)iterate->base + iterate->first_off;
@@ -155,6 +164,34 @@ uint64_t walk_reading(struct pmemstream *stream, struct pmemstream_region region
 	return walk_stream(stream, region, true, count);
 }
 
+static inline uint64_t walk_views(struct pmemstream *stream, struct pmemstream_region region, bool whole,
+				  uint64_t *count)
+{
+	struct pmemstream_entry_view views[VIEWS];
+	struct pmemstream_entry_iterator *at;
+	uint64_t sum = 0;
+	size_t n;
+
+	check(pmemstream_entry_iterator_new(&at, stream, region), "an iterator");
+	pmemstream_entry_iterator_seek_first(at);
+	for (; (n = pmemstream_entry_iterator_read(at, views, VIEWS)); *count += n)
+		for (size_t i = 0; i < n; i++)
+			sum += whole ? sum_words(views[i].data, views[i].size)
+				     : first_word(views[i].data, views[i].size);
+	pmemstream_entry_iterator_delete(&at);
+	return sum;
+}
+
+uint64_t walk_views_checking(struct pmemstream *stream, struct pmemstream_region region, uint64_t *count)
+{
+	return walk_views(stream, region, false, count);
+}
+
+uint64_t walk_views_reading(struct pmemstream *stream, struct pmemstream_region region, uint64_t *count)
+{
+	return walk_views(stream, region, true, count);
+}
+
 static struct pmemstream_region only_region(struct pmemstream *stream)
 {
 	struct pmemstream_region_iterator *at;
@@ -170,13 +207,17 @@ static struct pmemstream_region only_region(struct pmemstream *stream)
 static double timed(const struct iterate *iterate, enum walk walk, struct pmemstream *stream,
 		    struct pmemstream_region region)
 {
-	bool whole = walk == FLOOR_READ || walk == OURS_READ;
+	static uint64_t (*const walks[WALKS])(struct pmemstream *, struct pmemstream_region, uint64_t *) = {
+		[OURS_VERIFIED] = walk_checking,
+		[OURS_READ] = walk_reading,
+		[VIEWS_VERIFIED] = walk_views_checking,
+		[VIEWS_READ] = walk_views_reading,
+	};
+	bool whole = walk == FLOOR_READ || walk == OURS_READ || walk == VIEWS_READ;
 	uint64_t count = 0;
 
 	uint64_t begin_ns = bench_now_ns();
-	uint64_t sum = !stream ? walk_floor(iterate, !whole)
-		       : whole ? walk_reading(stream, region, &count)
-			       : walk_checking(stream, region, &count);
+	uint64_t sum = stream ? walks[walk](stream, region, &count) : walk_floor(iterate, !whole);
 	uint64_t passed_ns = bench_now_ns() - begin_ns;
 	if (sum != (whole ? iterate->sum : iterate->first_words_sum) || (stream && count != iterate->count))
 		bench_die(walk_names[walk][0], "did not read what was appended");
@@ -187,10 +228,10 @@ static void run_round(const struct iterate *iterate, uint64_t *random, double *n
 {
 	const struct pmemstream_config config = {.flags = PMEMSTREAM_PREFAULT};
 	/* The second walk of a stream is the one that finds its entries checked: these two stay in order. */
-	unsigned order[3] = {0, 1, 2};
+	unsigned order[4] = {0, 1, 2, 3};
 
-	bench_shuffle(order, 3, random);
-	for (unsigned i = 0; i < 3; i++) {
+	bench_shuffle(order, 4, random);
+	for (unsigned i = 0; i < 4; i++) {
 		if (order[i] < 2) {
 			ns[order[i]] = timed(iterate, order[i], NULL, (struct pmemstream_region){0});
 			continue;
@@ -198,8 +239,9 @@ static void run_round(const struct iterate *iterate, uint64_t *random, double *n
 		struct pmemstream *stream;
 		check(pmemstream_open(&stream, iterate->path, &config), iterate->path);
 		struct pmemstream_region region = only_region(stream);
-		ns[OURS_VERIFIED] = timed(iterate, OURS_VERIFIED, stream, region);
-		ns[OURS_READ] = timed(iterate, OURS_READ, stream, region);
+		enum walk first = order[i] == 2 ? OURS_VERIFIED : VIEWS_VERIFIED;
+		ns[first] = timed(iterate, first, stream, region);
+		ns[first + 1] = timed(iterate, first + 1, stream, region);
 		pmemstream_delete(&stream);
 	}
 }

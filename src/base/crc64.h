@@ -8,9 +8,13 @@
 #ifndef BASE_CRC64_H
 #define BASE_CRC64_H
 
+#include <isa-l/crc64.h>
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t crc64(uint64_t crc, const void *data, size_t bytes);
+static inline uint64_t crc64(uint64_t crc, const void *data, size_t bytes)
+{
+	return crc64_jones_norm(crc, data, bytes);
+}
 
 #endif

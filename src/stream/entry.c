@@ -119,6 +119,27 @@ enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, 
 	return filler ? ENTRY_FILLER : ENTRY_VALID;
 }
 
+uint64_t entry_check_ahead(struct pmemstream *stream, struct region *region, uint64_t off, uint64_t end_off,
+			   uint64_t bytes)
+{
+	uint32_t seed = atomic_load_explicit(&region->seed, memory_order_acquire);
+	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
+	struct format_entry entry;
+	uint64_t at = off, room;
+
+	while (at < end_off && at - off < bytes && copy_header(stream, region, at, header, &room)) {
+		if (room > end_off - at)
+			room = end_off - at;
+		if (!format_entry_decode(header, seed, at, room, &entry) || entry.epoch > stream->epoch ||
+		    (entry.flags & ~FORMAT_MORE) || !data_check(stream, at, &entry))
+			break;
+		at += format_entry_space(entry.size, stream->alignment);
+	}
+	if (at > off)
+		verified(stream, region, off, at);
+	return at;
+}
+
 uint64_t entry_search(struct pmemstream *stream, struct region *region, uint64_t off, uint64_t tail_off,
 		      uint64_t above_timestamp)
 {

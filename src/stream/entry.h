@@ -21,6 +21,12 @@ enum entry_verdict {
 enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, uint64_t off, bool check,
 			      struct format_entry *entry);
 
+/* Checks entries that nobody checked yet, from an offset on, until so many bytes are, or up to one that is not whole in
+ * front of end_off, or not an ordinary entry, or does not check. Returns where that is. Whether it counts says the
+ * region's generation. Not for damaged streams. */
+uint64_t entry_check_ahead(struct pmemstream *stream, struct region *region, uint64_t off, uint64_t end_off,
+			   uint64_t bytes);
+
 /* From an entry's offset up to there nothing needs to be checked: behind it if the entry does not. */
 static inline uint64_t entry_trusted_until(struct pmemstream *stream, struct region *region, uint64_t off)
 {

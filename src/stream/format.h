@@ -7,6 +7,7 @@
 #define STREAM_FORMAT_H
 
 #include "base/crc32c.h"
+#include "base/crc64.h"
 #include "base/endian.h"
 
 #include <stdbool.h>
@@ -167,10 +168,31 @@ static inline uint32_t format_data_fold(uint64_t crc)
 	return (uint32_t)(crc ^ crc >> 32);
 }
 
-uint32_t format_data_crc(const void *data, uint64_t bytes);
+static inline uint32_t format_data_crc(const void *data, uint64_t bytes)
+{
+	return format_data_fold(crc64(0, data, bytes));
+}
+
 /* True if the header is trustworthy; room is what the region has from off to its end. */
-bool format_entry_decode(const unsigned char *from, uint32_t seed, uint64_t off, uint64_t room,
-			 struct format_entry *entry);
+static inline bool format_entry_decode(const unsigned char *from, uint32_t seed, uint64_t off, uint64_t room,
+				       struct format_entry *entry)
+{
+	if (room < FORMAT_ENTRY_HEADER_BYTES)
+		return false;
+	/* Cheap tests first: a search behind a bad header tries every aligned offset. */
+	uint64_t first = le64_load(from);
+	entry->size = first & FORMAT_ENTRY_SIZE_MAX;
+	entry->flags = (uint16_t)(first >> 48);
+	if (entry->size > room - FORMAT_ENTRY_HEADER_BYTES || entry->flags & ~FORMAT_FLAGS_KNOWN)
+		return false;
+	entry->timestamp = le64_load(from + 8);
+	entry->epoch = le32_load(from + 16);
+	entry->lag = le32_load(from + 20);
+	entry->data_crc = le32_load(from + 24);
+	if (entry->timestamp == 0 || entry->epoch == 0)
+		return false;
+	return le32_load(from + 28) == format_entry_crc(from, seed, off);
+}
 
 /* The highest timestamp that the entry says was durable, 0 if it claims nothing. */
 static inline uint64_t format_entry_watermark(const struct format_entry *entry)

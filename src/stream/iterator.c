@@ -24,6 +24,10 @@
  * for. */
 enum { ENTRIES_A_LOOK = 64 };
 
+/* Entries are checked ahead of where the iterator is, the more the longer it goes on: first one, then twice as much
+ * each time. */
+enum { AHEAD_BYTES_MAX = 4096 };
+
 struct pmemstream_entry_iterator {
 	struct pmemstream *stream;
 	struct region *region;
@@ -36,6 +40,7 @@ struct pmemstream_entry_iterator {
 	uint64_t safe_off;       /* entries in front of it were committed when we looked */
 	uint64_t told;           /* damage up to this serial number was reported, and passed by next */
 	uint64_t trouble;        /* the one that it is invalid for */
+	uint64_t ahead;          /* so many bytes are checked at once, where nobody checked them yet */
 	bool quiet;
 	unsigned believed; /* doubtful entries that are shown on the word of their own checksums until the next look */
 };
@@ -121,14 +126,9 @@ static bool is_believed(struct pmemstream_entry_iterator *iterator, bool doubtfu
 	return true;
 }
 
-static inline __attribute__((always_inline)) void show(struct pmemstream_entry_iterator *iterator,
-						       const struct format_entry *entry)
+static void show(struct pmemstream_entry_iterator *iterator, const struct format_entry *entry)
 {
-	uint64_t trusted_off = entry_trusted_until(iterator->stream, iterator->region, iterator->off);
-
-	if (trusted_off > iterator->safe_off)
-		trusted_off = iterator->safe_off;
-	iterator->last_light_off = trusted_off > iterator->off ? trusted_off - FORMAT_ENTRY_HEADER_BYTES : 0;
+	iterator->last_light_off = 0;
 	iterator->size = entry->size;
 	iterator->timestamp = entry->timestamp;
 	iterator->shown = iterator->generation;
@@ -244,16 +244,34 @@ EXPORT void pmemstream_entry_iterator_seek(struct pmemstream_entry_iterator *ite
 	iterator->off = index_seek(iterator->stream, iterator->region, iterator->generation, safe_off, timestamp);
 }
 
-/* Shows an entry that is committed and valid, by the shortest way that checks it; all else is left to look. */
-static inline bool glance(struct pmemstream_entry_iterator *iterator)
+/* Behind the last byte from the iterator's place on that is trusted now, after checks. */
+static uint64_t check_ahead(struct pmemstream_entry_iterator *iterator)
 {
-	struct format_entry entry;
+	iterator->ahead = iterator->ahead >= AHEAD_BYTES_MAX ? AHEAD_BYTES_MAX : 2 * iterator->ahead + 1;
+	return entry_check_ahead(iterator->stream, iterator->region, iterator->off, iterator->safe_off,
+				 iterator->ahead);
+}
 
-	if (iterator->stream->follower || !is_alive(iterator->region, iterator->generation) || !iterator->off ||
-	    iterator->off >= iterator->safe_off ||
-	    entry_read(iterator->stream, iterator->region, iterator->off, false, &entry) != ENTRY_VALID)
+/* Shows an ordinary entry that is committed and valid, and can step to more of them; all else is left to look. */
+static bool glance(struct pmemstream_entry_iterator *iterator)
+{
+	struct pmemstream *stream = iterator->stream;
+	uint64_t off = iterator->off;
+
+	if (stream->follower || stream->damaged || !is_alive(iterator->region, iterator->generation) || !off ||
+	    off >= iterator->safe_off)
 		return false;
-	show(iterator, &entry);
+	uint64_t trusted_off = entry_trusted_until(stream, iterator->region, off);
+	if (trusted_off <= off)
+		trusted_off = check_ahead(iterator);
+	if (trusted_off > iterator->safe_off)
+		trusted_off = iterator->safe_off;
+	if (trusted_off <= off)
+		return false;
+	iterator->last_light_off = trusted_off - FORMAT_ENTRY_HEADER_BYTES;
+	if (!entry_step(stream, off, iterator->last_light_off - off, &iterator->size, &iterator->timestamp))
+		return false;
+	iterator->shown = iterator->generation;
 	return is_shown(iterator);
 }
 
@@ -316,6 +334,82 @@ EXPORT void pmemstream_entry_iterator_next(struct pmemstream_entry_iterator *ite
 		hide(iterator);
 }
 
+/* The entries from the one that is shown on; all of them, or none where the region was freed meanwhile. */
+static size_t read_shown(struct pmemstream_entry_iterator *iterator, struct pmemstream_entry_view *views, size_t count)
+{
+	struct pmemstream *stream = iterator->stream;
+	uint64_t off = iterator->off, size = iterator->size, timestamp = iterator->timestamp;
+	uint64_t last_off = iterator->last_light_off;
+	size_t read = 0;
+	bool more;
+
+	do {
+		views[read++] = (struct pmemstream_entry_view){
+			.entry.offset = off,
+			.data = stream_at(stream, off + FORMAT_ENTRY_HEADER_BYTES),
+			.size = (size_t)size,
+			.timestamp = timestamp,
+		};
+		off += format_entry_space(size, stream->alignment);
+		more = off <= last_off && entry_step(stream, off, last_off - off, &size, &timestamp);
+	} while (more && read < count);
+	if (!is_shown(iterator)) {
+		error_set(ESTALE, "the region was freed");
+		return 0;
+	}
+	iterator->off = off;
+	iterator->size = size;
+	iterator->timestamp = timestamp;
+	if (!more)
+		hide(iterator);
+	return read;
+}
+
+/* One that is not shown: a follower's. */
+static size_t read_looked(struct pmemstream_entry_iterator *iterator, struct pmemstream_entry_view *view, bool say)
+{
+	enum entry_verdict verdict = ENTRY_VALID;
+	struct format_entry entry;
+	int err = look(iterator, &verdict, &entry);
+
+	if (err) {
+		if (say)
+			say_why(iterator, err, verdict);
+		return 0;
+	}
+	*view = (struct pmemstream_entry_view){
+		.entry.offset = iterator->off,
+		.data = stream_at(iterator->stream, iterator->off + FORMAT_ENTRY_HEADER_BYTES),
+		.size = (size_t)entry.size,
+		.timestamp = entry.timestamp,
+	};
+	iterator->off += format_entry_space(entry.size, iterator->stream->alignment);
+	iterator->timestamp = entry.timestamp;
+	return 1;
+}
+
+EXPORT size_t pmemstream_entry_iterator_read(struct pmemstream_entry_iterator *iterator,
+					     struct pmemstream_entry_view *views, size_t count)
+{
+	size_t read = 0, more;
+
+	if (!iterator || !views || !count) {
+		error_set(EINVAL, "no %s", !iterator ? "iterator" : !views ? "place for entries" : "entry is wanted");
+		return 0;
+	}
+	/* Why there is no further one is said to who asks for it next. */
+	do {
+		if (iterator->stream->follower)
+			more = read_looked(iterator, views + read, !read);
+		else if (is_shown(iterator) || glance(iterator) || (!read && !look_and_say(iterator)))
+			more = read_shown(iterator, views + read, count - read);
+		else
+			more = 0;
+		read += more;
+	} while (more && read < count);
+	return read;
+}
+
 EXPORT void pmemstream_entry_iterator_seek_first(struct pmemstream_entry_iterator *iterator)
 {
 	if (!iterator)
@@ -325,7 +419,7 @@ EXPORT void pmemstream_entry_iterator_seek_first(struct pmemstream_entry_iterato
 		return;
 	hide(iterator);
 	iterator->off = off + FORMAT_REGION_HEADER_BYTES;
-	iterator->timestamp = iterator->told = 0;
+	iterator->timestamp = iterator->told = iterator->ahead = 0;
 }
 
 static __attribute__((noinline)) struct pmemstream_entry get_slowly(struct pmemstream_entry_iterator *iterator)

@@ -31,12 +31,12 @@ static void bound(const char *what, uint64_t counted, uint64_t most)
 	abort();
 }
 
-uint32_t __real_format_data_crc(const void *data, uint64_t bytes);
-uint32_t __wrap_format_data_crc(const void *data, uint64_t bytes);
-uint32_t __wrap_format_data_crc(const void *data, uint64_t bytes)
+uint64_t __real_crc64_jones_norm(uint64_t crc, const unsigned char *data, uint64_t bytes);
+uint64_t __wrap_crc64_jones_norm(uint64_t crc, const unsigned char *data, uint64_t bytes);
+uint64_t __wrap_crc64_jones_norm(uint64_t crc, const unsigned char *data, uint64_t bytes)
 {
 	bound("bytes that were checksummed", checked_bytes += bytes, bytes_bound);
-	return __real_format_data_crc(data, bytes);
+	return __real_crc64_jones_norm(crc, data, bytes);
 }
 
 bool __real_format_checked_decode(uint64_t word, uint64_t salt, uint64_t seed, uint64_t *value);
