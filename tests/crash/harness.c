@@ -3,6 +3,8 @@
  */
 #include "crash/harness.h"
 
+#include "walks.h"
+
 #include "base/error.h"
 
 #include <errno.h>
@@ -247,6 +249,9 @@ static int compare_entries(struct machine *machine, const struct known *known, u
 		err = wrong("region %u ends before timestamp %zu (kept are %zu)", index, (size_t)expected,
 			    (size_t)last);
 	pmemstream_entry_iterator_delete(&iterator);
+	const char *different = err ? NULL : walks_differ(machine->stream, region, last % 2);
+	if (different)
+		err = wrong("region %u: %s", index, different);
 	return err;
 }
 

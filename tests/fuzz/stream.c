@@ -14,6 +14,7 @@
 #include "base/crc32c.h"
 #include "stream/format.h"
 #include "unit/stream_image.h"
+#include "walks.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -196,6 +197,9 @@ static void read_region(struct pmemstream *stream, struct pmemstream_region regi
 		pmemstream_entry_iterator_next(iterator);
 	}
 	pmemstream_entry_iterator_delete(&iterator);
+	const char *different = walks_differ(stream, region, false);
+	if (different)
+		die(different);
 }
 
 static size_t read_all(struct pmemstream *stream, struct pmemstream_region *first)

@@ -6,6 +6,8 @@
  */
 #include "histories/history.h"
 
+#include "walks.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +107,9 @@ static void check_entries(struct history *history, unsigned index, uint64_t last
 	}
 	walk(history, index, last, alive, iterator);
 	pmemstream_entry_iterator_delete(&iterator);
+	const char *different = history_failed(history) ? NULL : walks_differ(history->stream, region, last % 2);
+	if (different)
+		history_violation(history, "region at %zu: %s", (size_t)region.offset, different);
 }
 
 /* What the region iterator shows, against the shadow from index on; gives the index behind the match. */

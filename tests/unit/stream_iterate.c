@@ -5,6 +5,8 @@
 #include "stream/found.h"
 #include "stream_map.h"
 
+#include "../walks.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +184,108 @@ static void walks_by_turns_are_each_told_of_their_own_entries(void **state)
 	opened_free(&opened);
 }
 
+/* All ways in one region: damage in data and in headers, a filler, a stretch that was given up. */
+static void reading_many_finds_what_stepping_finds(void **state)
+{
+	static const uint64_t filler = (uint64_t)FORMAT_FILLER << 48, lost = (uint64_t)FORMAT_LOST << 48;
+	(void)state;
+	for (int g = 0; g < MAP_GRANULARITIES; g++)
+		for (int damage = 0; damage < 5; damage++)
+			for (int again = 0; again < 2; again++) {
+				struct opened opened;
+				struct pmemstream_entry entries[ENTRIES];
+				opened_new(&opened, map_granularities[g], FILE_BYTES, BLOCK);
+				struct pmemstream_region region = numbered(opened.stream, entries);
+				const uint64_t words[] = {0, 0x1234567, filler | size_of(3), lost | size_of(3),
+							  FORMAT_ENTRY_SIZE_MAX};
+				/* Behind the checkpoint's back, or found by who checks. */
+				if (again)
+					opened_again(&opened);
+				if (damage)
+					mapped_write(&opened.file, &words[damage], sizeof(*words),
+						     entries[3].offset + (damage == 1 ? 40 : 0));
+				for (int many_first = 0; many_first < 2; many_first++) {
+					const char *different = walks_differ(opened.stream, region, many_first);
+					if (different)
+						fail_msg("%s, damage %d, again %d: %s", map_granularities[g], damage,
+							 again, different);
+				}
+				opened_free(&opened);
+			}
+}
+
+static void reading_many_stops_in_front_of_damage_and_next_passes_it(void **state)
+{
+	(void)state;
+	struct opened opened;
+	struct pmemstream_entry entries[ENTRIES];
+	struct pmemstream_entry_view views[ENTRIES];
+	opened_new(&opened, map_granularities[1], FILE_BYTES, BLOCK);
+	struct pmemstream_region region = numbered(opened.stream, entries);
+	/* Without a clean end, so that entries are checked when they are read. */
+	opened_again(&opened);
+	mapped_write(&opened.file, "damage", 6, entries[5].offset + FORMAT_ENTRY_HEADER_BYTES);
+	struct pmemstream_entry_iterator *walk = walk_of(opened.stream, region);
+
+	size_t read = 0, more;
+	while ((more = pmemstream_entry_iterator_read(walk, views + read, ENTRIES - read)))
+		read += more;
+	assert_int_equal(read, 5);
+	assert_fails_as(opened.stream, pmemstream_entry_iterator_read(walk, views, ENTRIES), 0, EBADMSG);
+	assert_fails(opened.stream, pmemstream_entry_iterator_is_valid(walk), EBADMSG);
+	pmemstream_entry_iterator_next(walk);
+	for (read = 6; (more = pmemstream_entry_iterator_read(walk, views + read, 3)); read += more)
+		;
+	assert_int_equal(read, ENTRIES);
+	for (unsigned i = 0; i < ENTRIES; i++)
+		if (i != 5) {
+			assert_int_equal(views[i].entry.offset, entries[i].offset);
+			assert_int_equal(views[i].timestamp, i + 1);
+			assert_int_equal(views[i].size, size_of(i));
+			assert_true(is_numbered(opened.stream, views[i].entry, i));
+			assert_ptr_equal(views[i].data, pmemstream_entry_data(opened.stream, entries[i]));
+		}
+	pmemstream_entry_iterator_delete(&walk);
+	opened_free(&opened);
+}
+
+static void reading_many_says_why_there_is_nothing(void **state)
+{
+	(void)state;
+	struct opened opened;
+	struct pmemstream_entry_view views[3];
+	struct pmemstream_entry_iterator *walk;
+	opened_new(&opened, map_granularities[1], FILE_BYTES, BLOCK);
+	struct pmemstream_region region = region_of(opened.stream, 1000);
+
+	assert_int_equal(pmemstream_entry_iterator_new(&walk, opened.stream, region), 0);
+	assert_fails_as(opened.stream, pmemstream_entry_iterator_read(walk, views, 3), 0, ENODATA);
+	pmemstream_entry_iterator_seek_first(walk);
+	assert_fails_as(opened.stream, pmemstream_entry_iterator_read(walk, views, 3), 0, ENODATA);
+	assert_fails_as(opened.stream, pmemstream_entry_iterator_read(NULL, views, 3), 0, EINVAL);
+	assert_fails_as(opened.stream, pmemstream_entry_iterator_read(walk, NULL, 3), 0, EINVAL);
+	assert_fails_as(opened.stream, pmemstream_entry_iterator_read(walk, views, 0), 0, EINVAL);
+	/* It goes on with what is appended. */
+	for (unsigned i = 0; i < 4; i++) {
+		struct pmemstream_entry entry = append_text(opened.stream, region, "late");
+		assert_int_equal(pmemstream_entry_iterator_read(walk, views, 3), 1);
+		assert_int_equal(views[0].entry.offset, entry.offset);
+		assert_memory_equal(views[0].data, "late", 4);
+		assert_fails_as(opened.stream, pmemstream_entry_iterator_read(walk, views, 3), 0, ENODATA);
+	}
+	/* After one step, from there. */
+	pmemstream_entry_iterator_seek_first(walk);
+	pmemstream_entry_iterator_next(walk);
+	assert_int_equal(pmemstream_entry_iterator_read(walk, views, 1), 1);
+	assert_int_equal(views[0].timestamp, 2);
+	assert_int_equal(pmemstream_entry_timestamp(opened.stream, pmemstream_entry_iterator_get(walk)), 3);
+	assert_int_equal(pmemstream_region_free(opened.stream, region), 0);
+	assert_fails_as(opened.stream, pmemstream_entry_iterator_read(walk, views, 3), 0, ESTALE);
+	assert_int_equal(views[0].timestamp, 2);
+	pmemstream_entry_iterator_delete(&walk);
+	opened_free(&opened);
+}
+
 struct crowd {
 	struct pmemstream *stream;
 	struct pmemstream_region region;
@@ -265,6 +369,9 @@ int main(void)
 		cmocka_unit_test(a_step_sees_what_is_no_entry),
 		cmocka_unit_test(a_step_goes_where_entries_were_appended_meanwhile),
 		cmocka_unit_test(what_was_found_is_forgotten_when_its_region_is_freed_or_its_stream_closed),
+		cmocka_unit_test(reading_many_finds_what_stepping_finds),
+		cmocka_unit_test(reading_many_stops_in_front_of_damage_and_next_passes_it),
+		cmocka_unit_test(reading_many_says_why_there_is_nothing),
 		cmocka_unit_test(walks_by_turns_are_each_told_of_their_own_entries),
 		cmocka_unit_test(more_threads_than_there_are_lines_walk_at_once_and_give_them_back),
 	};

@@ -3,6 +3,8 @@
  */
 #include "stream_map.h"
 
+#include "../walks.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +157,9 @@ size_t count_entries(struct pmemstream *stream, struct pmemstream_region region)
 		count++;
 	assert_int_equal(errno, ENODATA);
 	pmemstream_entry_iterator_delete(&iterator);
+	const char *different = walks_differ(stream, region, count % 2);
+	if (different)
+		fail_msg("%s", different);
 	return count;
 }
 

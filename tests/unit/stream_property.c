@@ -27,6 +27,7 @@ enum {
 	PHASES = 3,
 	OPERATIONS = 400,
 	ENTRY_MAX = 3000,
+	VIEWS_MAX = 20,
 };
 
 struct noted {
@@ -217,8 +218,9 @@ static void append(struct worker *worker, size_t index)
 }
 
 /* Walks beside the others; data are compared where the region can be seen to have lived all the while. */
-static void iterate(size_t index)
+static void iterate(size_t index, size_t many)
 {
+	struct pmemstream_entry_view views[VIEWS_MAX];
 	struct model_region *region = &model.regions[index];
 	struct pmemstream *stream = model.opened.stream;
 	struct pmemstream_entry_iterator *iterator;
@@ -232,7 +234,7 @@ static void iterate(size_t index)
 		return;
 	}
 	pmemstream_entry_iterator_seek_first(iterator);
-	for (; !pmemstream_entry_iterator_is_valid(iterator); pmemstream_entry_iterator_next(iterator)) {
+	for (; !many && !pmemstream_entry_iterator_is_valid(iterator); pmemstream_entry_iterator_next(iterator)) {
 		struct pmemstream_entry entry = pmemstream_entry_iterator_get(iterator);
 		uint64_t timestamp = pmemstream_entry_timestamp(stream, entry);
 		if (atomic_load(&region->freeing))
@@ -241,6 +243,13 @@ static void iterate(size_t index)
 		last = timestamp;
 		count++;
 	}
+	/* What was read was there while the region was. */
+	for (size_t read; many && (read = pmemstream_entry_iterator_read(iterator, views, many)); count += read)
+		for (size_t i = 0; i < read; i++) {
+			CHECK(views[i].timestamp > last && views[i].size <= ENTRY_MAX);
+			CHECK(views[i].timestamp <= pmemstream_committed_timestamp(stream));
+			last = views[i].timestamp;
+		}
 	if (!atomic_load(&region->freeing)) {
 		CHECK(errno == ENODATA);
 		CHECK(count >= acknowledged);
@@ -277,7 +286,7 @@ static void *work(void *argument)
 		else if (what < 18)
 			free_one(&model.regions[draw(&worker->seed) % count]);
 		else if (what < 26)
-			iterate(index);
+			iterate(index, what < 22 ? 0 : 1 + index % VIEWS_MAX);
 		else if (what < 27)
 			walk_regions();
 		else
