@@ -128,10 +128,8 @@ uint64_t entry_check_ahead(struct pmemstream *stream, struct region *region, uin
 	uint64_t at = off, room;
 
 	while (at < end_off && at - off < bytes && copy_header(stream, region, at, header, &room)) {
-		if (room > end_off - at)
-			room = end_off - at;
 		if (!format_entry_decode(header, seed, at, room, &entry) || entry.epoch > stream->epoch ||
-		    (entry.flags & ~FORMAT_MORE) || !data_check(stream, at, &entry))
+		    !data_check(stream, at, &entry))
 			break;
 		at += format_entry_space(entry.size, stream->alignment);
 	}
