@@ -1,7 +1,8 @@
 """python.py: appends and iterates from Python, with nvm.pmemstream, nvm.pmemlog and sqlite3 in turn; nanoseconds an entry.
 
 Each round takes all subjects in an order of its own. Every append is durable when it returns: sqlite3 commits each (WAL,
-synchronous=FULL), a batch is one transaction. Iterating makes a bytes object of each entry.
+synchronous=FULL), a batch is one transaction. Iterating makes a bytes object of each entry;
+a reader has the stream open beside the writer.
 
 --medium=disk|memory  where an append is a sync, or (files in /dev/shm, taken for persistent memory) a fence
 --folder=FOLDER       where to put files (default: here, or /dev/shm)
@@ -22,7 +23,7 @@ import time
 
 BYTES, BATCH, OUTSTANDING, KEPT = 256, 100, 100, 20000
 COUNTS = {"append": (100, 5000), "append in batches": (5000, 20000), "append awaited": (5000, 20000), "iterate": (KEPT, KEPT),
-          "iterate over entries": (KEPT, KEPT)}
+          "iterate over entries": (KEPT, KEPT), "iterate in a reader": (KEPT, KEPT)}
 
 
 class Stream:
@@ -34,8 +35,9 @@ class Stream:
     def __init__(self, folder):
         from nvm import pmemstream
         self.stream = pmemstream.create(folder / "stream", 256 << 20)
-        self.kept = self.stream.allocate(KEPT * 400)
+        self.kept = self.stream.regions.create("kept", KEPT * 400)
         with_batches(KEPT, lambda count: self.batch(self.kept, count))
+        self.kept_read = pmemstream.open(folder / "stream", read_only=True).regions["kept"]
 
     def prepare(self):
         self.region = self.stream.allocate(16 << 20)
@@ -68,6 +70,9 @@ class Stream:
 
     def iterate_over_entries(self, count):
         return sum(len(bytes(entry)) for entry in self.kept)
+
+    def iterate_in_a_reader(self, count):
+        return sum(len(data) for data in self.kept_read.entries().values())
 
 
 class Log:

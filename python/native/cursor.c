@@ -1,15 +1,20 @@
 /*
  * cursor.c: entries in portions, so that a step of a Python iterator costs a fraction of a call.
+ *
+ * Bytes are copied first, and then it is asked again whether the entry is there: only then were they the entry's.
  */
 #include "part.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct cursor {
 	struct part part;
 	struct pmemstream_entry_iterator *in_region; /* one of the two */
 	struct pmemstream_global_iterator *in_all;
+	struct pmemstream_entry_view ahead; /* the iterator is behind it, but it was not taken yet */
+	bool is_ahead;
 	uint64_t region, since, until;
 	bool at_damage; /* which was told; the next call passes it */
 	bool at_until;
@@ -79,19 +84,34 @@ struct cursor *cursor_new(struct stream *stream, const struct stream_region *reg
 
 static void step(struct cursor *cursor)
 {
-	if (cursor->in_region)
+	if (cursor->is_ahead)
+		cursor->is_ahead = false;
+	else if (cursor->in_region)
 		pmemstream_entry_iterator_next(cursor->in_region);
 	else
 		pmemstream_global_iterator_next(cursor->in_all);
 }
 
-/* The entry it is at: 0, or -1 with errno. */
-static int get(struct cursor *cursor, struct stream_entry *entry)
+/* To a follower each question about an entry is a look at the file; this asks all at once. What the process itself
+ * appends to is found faster without: an entry is still known when its bytes were copied. */
+static int get_ahead(struct cursor *cursor, struct pmemstream_entry_view *view)
+{
+	if (!cursor->is_ahead && !pmemstream_entry_iterator_read(cursor->in_region, &cursor->ahead, 1))
+		return -1;
+	cursor->is_ahead = true;
+	*view = cursor->ahead;
+	return 0;
+}
+
+/* The entry it is at, with its data if they are wanted: 0, or -1 with errno. */
+static int get(struct cursor *cursor, bool data, struct pmemstream_entry_view *view)
 {
 	struct pmemstream *stream = cursor->part.owner->stream;
 	struct pmemstream_region region = {.offset = cursor->region};
 	struct pmemstream_entry place;
 
+	if (cursor->in_region && cursor->part.owner->read_only)
+		return get_ahead(cursor, view);
 	if (cursor->in_region) {
 		place = pmemstream_entry_iterator_get(cursor->in_region);
 		if (place.offset == UINT64_MAX)
@@ -99,16 +119,32 @@ static int get(struct cursor *cursor, struct stream_entry *entry)
 	} else if (pmemstream_global_iterator_get(cursor->in_all, &region, &place)) {
 		return -1;
 	}
-	*entry = (struct stream_entry){
-		.offset = place.offset,
+	cursor->region = region.offset;
+	*view = (struct pmemstream_entry_view){
+		.entry = place,
 		.timestamp = pmemstream_entry_timestamp(stream, place),
 		.size = pmemstream_entry_size(stream, place),
-		.region = region.offset,
+		.data = data ? pmemstream_entry_data(stream, place) : NULL,
 	};
-	if (entry->timestamp)
+	if (view->timestamp && (view->data || !data))
 		return 0;
-	errno = ESTALE; /* freed between the two looks */
+	errno = view->timestamp ? EBADMSG : ESTALE; /* freed between the two looks */
 	return -1;
+}
+
+/* Copies the bytes of the entry that was got: -1 with ESTALE where another one may have come to its place meanwhile. */
+static int copy_out(struct cursor *cursor, const struct pmemstream_entry_view *view, char *to)
+{
+	struct pmemstream *stream = cursor->part.owner->stream;
+
+	memcpy(to, view->data, view->size);
+	if (pmemstream_entry_timestamp(stream, view->entry) == view->timestamp &&
+	    pmemstream_entry_size(stream, view->entry) == view->size)
+		return 0;
+	if (cursor->is_ahead)
+		pmemstream_entry_iterator_seek(cursor->in_region, view->timestamp);
+	cursor->is_ahead = false;
+	return failure_set(ESTALE, "the region of the entry was freed");
 }
 
 /* Where entries and their bytes go; to NULL: no bytes are wanted. */
@@ -121,22 +157,20 @@ struct portion {
 
 /* What an entry that was got asks for: 0 it was taken, 1 it is passed over, 2 it ends the portion, -1 with a failure.
  */
-static int take(struct cursor *cursor, const struct stream_entry *entry, struct portion *portion, bool is_first)
+static int take(struct cursor *cursor, const struct pmemstream_entry_view *view, struct portion *portion, bool is_first)
 {
 	/* A seek goes behind the last entry where there is none yet; what came since may be older than was asked. */
-	if (entry->timestamp < cursor->since)
+	if (view->timestamp < cursor->since)
 		return 1;
-	cursor->at_until = entry->timestamp >= cursor->until;
-	if (cursor->at_until || (portion->to && entry->size > portion->bytes))
+	cursor->at_until = view->timestamp >= cursor->until;
+	if (cursor->at_until || (portion->to && view->size > portion->bytes))
 		return 2;
 	if (!portion->to)
 		return 0;
-	if (stream_copy_out(cursor->part.owner, entry->offset, entry->timestamp, entry->size, portion->to)) {
-		cursor->at_damage = is_first && failure_errno() == EBADMSG;
+	if (copy_out(cursor, view, portion->to))
 		return is_first ? -1 : 2;
-	}
-	portion->to += entry->size;
-	portion->bytes -= entry->size;
+	portion->to += view->size;
+	portion->bytes -= view->size;
 	return 0;
 }
 
@@ -148,14 +182,20 @@ static int fill(struct cursor *cursor, struct portion *portion)
 		step(cursor);
 	cursor->at_damage = false;
 	while (count < portion->room && !cursor->at_until) {
-		struct stream_entry *entry = &portion->entries[count];
-		if (get(cursor, entry)) {
+		struct pmemstream_entry_view view;
+		if (get(cursor, portion->to, &view)) {
 			if (errno == ENODATA || count)
 				break; /* what is wrong is told when it is reached */
 			cursor->at_damage = errno == EBADMSG;
 			return stream_failure();
 		}
-		int verdict = take(cursor, entry, portion, !count);
+		portion->entries[count] = (struct stream_entry){
+			.offset = view.entry.offset,
+			.timestamp = view.timestamp,
+			.size = view.size,
+			.region = cursor->region,
+		};
+		int verdict = take(cursor, &view, portion, !count);
 		if (verdict < 0)
 			return -1;
 		if (verdict == 2)

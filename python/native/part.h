@@ -49,8 +49,6 @@ int stream_resolve(struct stream *stream, struct stream_region *region);
 /* What is to be known of an entry that was just appended. */
 void stream_describe(struct stream *stream, struct pmemstream_entry place, size_t bytes, uint64_t region,
 		     struct stream_entry *entry);
-/* Copies an entry's bytes, all of one entry: -1 with ESTALE, EBADMSG. */
-int stream_copy_out(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes, void *to);
 void stream_unreference(struct stream *stream);
 
 void persist_end(struct stream *stream);

@@ -361,7 +361,7 @@ uintptr_t stream_look(struct stream *stream, uint64_t offset, uint64_t timestamp
 	return (uintptr_t)data;
 }
 
-int stream_copy_out(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes, void *to)
+static int copy_out(struct stream *stream, uint64_t offset, uint64_t timestamp, size_t bytes, void *to)
 {
 	struct pmemstream_entry place = {.offset = offset};
 	const void *data = look(stream, offset, timestamp, bytes);
@@ -379,7 +379,7 @@ int stream_copy(struct stream *stream, uint64_t offset, uint64_t timestamp, size
 {
 	int err;
 
-	INSIDE(stream, err, stream_copy_out(stream, offset, timestamp, bytes, to));
+	INSIDE(stream, err, copy_out(stream, offset, timestamp, bytes, to));
 	return err;
 }
 

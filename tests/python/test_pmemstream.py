@@ -111,23 +111,25 @@ def test_iteration_goes_on_behind_damage(path):
         for index in (5, 6, 50):
             file.seek(entries[index].offset + 32)
             file.write(b"N")
-    with pmemstream.open(path) as stream:
-        for iterator in (iter(stream), iter(stream.regions["words"])):
-            seen, errors = [], 0
-            while True:
-                try:
-                    entry = next(iterator)
-                except pmemstream.DamagedError:
-                    errors += 1
-                except StopIteration:
-                    break
-                else:
-                    seen.append(int(bytes(entry)[-3:]))
-            assert seen == [i for i in range(100) if i not in (5, 6, 50)] and errors == 3
-        values = stream.entries().values()
-        assert [int(next(values)[-3:]) for _ in range(5)] == list(range(5))
-        with pytest.raises(pmemstream.DamagedError):
-            next(values)
+    for read_only in (False, True):
+        with pmemstream.open(path, read_only=read_only) as stream:
+            for iterator in (iter(stream), iter(stream.regions["words"])):
+                seen, errors = [], 0
+                while True:
+                    try:
+                        entry = next(iterator)
+                    except pmemstream.DamagedError:
+                        errors += 1
+                    except StopIteration:
+                        break
+                    else:
+                        seen.append(int(bytes(entry)[-3:]))
+                assert seen == [i for i in range(100) if i not in (5, 6, 50)] and errors == 3
+            for whole in (stream, stream.regions["words"]):
+                values = whole.entries().values()
+                assert [int(next(values)[-3:]) for _ in range(5)] == list(range(5))
+                with pytest.raises(pmemstream.DamagedError):
+                    next(values)
 
 
 # Regions.
@@ -244,11 +246,16 @@ def test_values_are_the_bytes_of_the_entries(stream, region):
     begun = iter(stream)
     next(begun)
     assert list(begun.values()) == contents[1:]
-    values = other.entries().values()
-    next(values)
-    other.free()
-    with pytest.raises(pmemstream.StaleError):
-        list(values)
+    with pmemstream.open(stream.path, read_only=True) as reader:
+        there = reader.regions["other"]
+        longer = [content for content in contents if len(content) >= 10]
+        assert list(there.entries().values()) == longer and list(there.entries(5, 9).values()) == longer[2:4]
+        values, values_there = other.entries().values(), there.entries().values()
+        assert next(values) == next(values_there) == longer[0]
+        other.free()
+        for left in (values, values_there):
+            with pytest.raises(pmemstream.StaleError):
+                next(left)
 
 
 def test_an_iterator_goes_on_when_more_is_there(stream, region):
