@@ -3,6 +3,8 @@
  *
  * Beside a writer in another process the place of an entry may be used again at any moment. So an entry's data are
  * copied first, and then it is asked again whether the entry is there.
+ *
+ * Each question about an entry is a look at the file there. The iterator of one region answers all of them in one.
  */
 #include "tool/cursor.h"
 
@@ -20,6 +22,8 @@ static struct {
 int cursor_begin(struct cursor *cursor, struct pmemstream *stream, const struct pmemstream_region *wanted, size_t count)
 {
 	*cursor = (struct cursor){.stream = stream, .wanted = wanted, .count = count};
+	if (count == 1)
+		cursor->region = wanted[0];
 	return count == 1 ? pmemstream_entry_iterator_new(&cursor->one, stream, wanted[0])
 			  : pmemstream_global_iterator_new(&cursor->all, stream);
 }
@@ -35,6 +39,7 @@ void cursor_end(struct cursor *cursor)
 
 void cursor_seek(struct cursor *cursor, uint64_t timestamp)
 {
+	cursor->is_ahead = false;
 	if (cursor->one)
 		pmemstream_entry_iterator_seek(cursor->one, timestamp);
 	else
@@ -43,21 +48,22 @@ void cursor_seek(struct cursor *cursor, uint64_t timestamp)
 
 void cursor_next(struct cursor *cursor)
 {
-	if (cursor->one)
+	if (cursor->is_ahead)
+		cursor->is_ahead = false;
+	else if (cursor->one)
 		pmemstream_entry_iterator_next(cursor->one);
 	else
 		pmemstream_global_iterator_next(cursor->all);
 }
 
-/* 0 with the entry and its region, or -1 with errno. */
-static int where(struct cursor *cursor, struct pmemstream_region *region, struct pmemstream_entry *entry)
+/* Sees to what is here: 0, or -1 with errno. */
+static int look(struct cursor *cursor)
 {
 	if (!cursor->one)
-		return pmemstream_global_iterator_get(cursor->all, region, entry);
-	if (pmemstream_entry_iterator_is_valid(cursor->one))
+		return pmemstream_global_iterator_get(cursor->all, &cursor->region, &cursor->view.entry);
+	if (!cursor->is_ahead && !pmemstream_entry_iterator_read(cursor->one, &cursor->view, 1))
 		return -1;
-	*region = cursor->wanted[0];
-	*entry = pmemstream_entry_iterator_get(cursor->one);
+	cursor->is_ahead = true;
 	return 0;
 }
 
@@ -71,12 +77,9 @@ static bool is_wanted(const struct cursor *cursor, struct pmemstream_region regi
 
 bool cursor_valid(struct cursor *cursor)
 {
-	struct pmemstream_region region;
-	struct pmemstream_entry entry;
-
 	for (;; cursor_next(cursor)) {
-		if (!where(cursor, &region, &entry)) {
-			if (is_wanted(cursor, region))
+		if (!look(cursor)) {
+			if (is_wanted(cursor, cursor->region))
 				return true;
 		} else if (errno == EBADMSG && cursor->quiet) {
 			continue;
@@ -91,22 +94,17 @@ bool cursor_valid(struct cursor *cursor)
 
 uint64_t cursor_timestamp(struct cursor *cursor)
 {
-	struct pmemstream_region region;
-	struct pmemstream_entry entry;
-
-	return where(cursor, &region, &entry) ? 0 : pmemstream_entry_timestamp(cursor->stream, entry);
+	return cursor->is_ahead ? cursor->view.timestamp
+				: pmemstream_entry_timestamp(cursor->stream, cursor->view.entry);
 }
 
 int cursor_read(struct cursor *cursor, struct cursor_entry *read)
 {
-	struct pmemstream_region region;
-	struct pmemstream_entry entry;
+	struct pmemstream_entry entry = cursor->view.entry;
+	uint64_t timestamp = cursor_timestamp(cursor);
+	size_t bytes = cursor->is_ahead ? cursor->view.size : pmemstream_entry_size(cursor->stream, entry);
+	const void *data = cursor->is_ahead ? cursor->view.data : pmemstream_entry_data(cursor->stream, entry);
 
-	if (where(cursor, &region, &entry))
-		return 0;
-	uint64_t timestamp = pmemstream_entry_timestamp(cursor->stream, entry);
-	size_t bytes = pmemstream_entry_size(cursor->stream, entry);
-	const void *data = pmemstream_entry_data(cursor->stream, entry);
 	if (!timestamp || !data)
 		return 0;
 	if (bytes > copy.room) {
@@ -124,6 +122,6 @@ int cursor_read(struct cursor *cursor, struct cursor_entry *read)
 	    pmemstream_entry_size(cursor->stream, entry) != bytes)
 		return 0;
 	*read = (struct cursor_entry){
-		.region = region, .timestamp = timestamp, .bytes = bytes, .data = bytes ? copy.data : ""};
+		.region = cursor->region, .timestamp = timestamp, .bytes = bytes, .data = bytes ? copy.data : ""};
 	return 1;
 }

@@ -15,8 +15,11 @@ struct cursor {
 	size_t count;
 	struct pmemstream_global_iterator *all; /* one of the two is used */
 	struct pmemstream_entry_iterator *one;
-	bool quiet;  /* pass damage without a word */
-	bool damage; /* was met and reported */
+	struct pmemstream_region region;   /* of the entry here */
+	struct pmemstream_entry_view view; /* it; all of it where is_ahead, else its place */
+	bool is_ahead;                     /* one was read, and is behind it */
+	bool quiet;                        /* pass damage without a word */
+	bool damage;                       /* was met and reported */
 };
 
 /* An entry where a cursor stands. The data are a copy: they stay when a writer frees the region. */
