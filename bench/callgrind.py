@@ -34,7 +34,17 @@ def per_append(program, bytes_, *options, function="pmemstream_append", subject=
     return instructions / (2 * count)
 
 
-def per_entry(program, walk):
-    """Instructions of one step of an iterator over 64-byte entries: walk is walk_checking or walk_reading."""
-    instructions, results = counted([program, "--bytes=512K", "--rounds=1"], walk)
+def per_async_append(program, count=2000):
+    """Instructions of one of 1,000 appends of 64 bytes that are started, with its share of one wait for them."""
+    instructions, _ = counted([program, "--subjects=stream_async", f"--count={count}", "--rounds=1"], "append_batches")
+    return instructions / (2 * count)
+
+
+# Over all entries of a region: five calls for each, or one for 16; their data are checked, or were, and are read.
+WALKS = ("walk_checking", "walk_reading", "walk_views_checking", "walk_views_reading")
+
+
+def per_entry(program, walk, *options):
+    """Instructions of one step of an iterator over 64-byte entries: walk is one of WALKS."""
+    instructions, results = counted([program, "--bytes=512K", "--rounds=1", *options], walk)
     return instructions / (2 * results[0]["entries"])

@@ -6,6 +6,9 @@
  * over the same bytes of the same file: one steps from header to header and computes the same check of the data, the
  * other steps and reads them. Walks that only read add up all words of the data, the others the first ones; loop and
  * stream must come to the same sum.
+ *
+ * With --reader the stream is opened read-only, as beside a writer in another process, where each call has to look
+ * whether it is outdated.
  */
 #include "bench.h"
 
@@ -38,6 +41,7 @@ struct iterate {
 	const char *base;           /* the floor's own map */
 	size_t bytes;
 	uint64_t sum, first_words_sum;
+	bool reader;
 };
 
 static void check(int err, const char *what)
@@ -226,7 +230,8 @@ static double timed(const struct iterate *iterate, enum walk walk, struct pmemst
 
 static void run_round(const struct iterate *iterate, uint64_t *random, double *ns)
 {
-	const struct pmemstream_config config = {.flags = PMEMSTREAM_PREFAULT};
+	const struct pmemstream_config config = {.flags = PMEMSTREAM_PREFAULT |
+							  (iterate->reader ? PMEMSTREAM_READ_ONLY : 0)};
 	/* The second walk of a stream is the one that finds its entries checked: these two stay in order. */
 	unsigned order[4] = {0, 1, 2, 3};
 
@@ -259,6 +264,7 @@ int main(int argc, char **argv)
 		{"folder", BENCH_TEXT, &where, "where to put files (memory: /dev/shm, disk: here)"},
 		{"size", BENCH_NUMBER, &iterate.size, "bytes of an entry"},
 		{"bytes", BENCH_NUMBER, &bytes, "of all entries, headers and padding included"},
+		{"reader", BENCH_FLAG, &iterate.reader, "open the stream read-only"},
 		{"rounds", BENCH_NUMBER, &rounds, "measured rounds"},
 		{"seed", BENCH_NUMBER, &seed, "of the order in each round, and of the data"},
 		{"json", BENCH_FLAG, &json, "print JSON"},

@@ -112,9 +112,12 @@ def count_instructions():
                             callgrind.per_append(BUILT / "bench_append", bytes_, function=function, subject=subject)})
     results.append({"work": "instructions", "what": "append to stream on disk", "bytes": 256, "instructions":
                     callgrind.per_append(BUILT / "bench_append", 256, "--medium=disk", f"--folder={RESULTS}", count=50)})
-    for walk in ("walk_checking", "walk_reading"):
-        results.append({"work": "instructions", "what": walk, "bytes": 64,
-                        "instructions": callgrind.per_entry(BUILT / "bench_iterate", walk)})
+    results.append({"work": "instructions", "what": "asynchronous append to stream", "bytes": 64, "instructions":
+                    callgrind.per_async_append(BUILT / "bench_async")})
+    for walk in callgrind.WALKS:
+        for options, whose in (([], ""), (["--reader"], " of a reader")):
+            results.append({"work": "instructions", "what": f"{walk}{whose}", "bytes": 64, "instructions":
+                            callgrind.per_entry(BUILT / "bench_iterate", walk, *options)})
     return results
 
 
