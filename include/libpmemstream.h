@@ -425,7 +425,8 @@ struct pmemstream_entry_view {
  * Reads an iterator's entry and those behind it, count at most, and moves it behind the last one: is_valid, get, data,
  * size, timestamp and next for several entries in one call, which costs less. Data are good until the region is freed
  * or the stream deleted. Returns how many: 1 or more; fewer than count does not mean that there are no more. 0, and no
- * move, where the iterator is invalid, with the errno of is_valid; or EINVAL (nowhere to put them, count 0).
+ * move, where the iterator is invalid, with the errno of is_valid; or EINVAL (nowhere to put them, count 0); what is
+ * in views then is not said.
  */
 size_t pmemstream_entry_iterator_read(struct pmemstream_entry_iterator *iterator, struct pmemstream_entry_view *views,
 				      size_t count);

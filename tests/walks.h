@@ -1,5 +1,6 @@
 /*
- * walks.h: both ways to walk over a region, entry by entry and many a call, find the same, errors included.
+ * walks.h: both ways to walk over a region, entry by entry and many a call, find the same, and errno, and nothing that
+ * reaches out of the region.
  *
  * For a stream at rest. walks_differ says NULL, or in what they differ, in a static text of the calling thread.
  */
@@ -11,7 +12,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum { WALKS_VIEWS_MAX = 7, WALKS_DAMAGE_MAX = 1000 };
+enum { WALKS_VIEWS_MAX = 7, WALKS_DAMAGE_MAX = 1000, WALKS_REGION_HEADER_BYTES = 256 };
 
 static inline bool walks_same_entry(struct pmemstream *stream, struct pmemstream_entry_iterator *one,
 				    const struct pmemstream_entry_view *view)
@@ -26,9 +27,10 @@ static inline bool walks_same_entry(struct pmemstream *stream, struct pmemstream
 	return same;
 }
 
-static inline const char *walks_compare(struct pmemstream *stream, struct pmemstream_entry_iterator *one,
-					struct pmemstream_entry_iterator *many)
+static inline const char *walks_compare(struct pmemstream *stream, struct pmemstream_region region,
+					struct pmemstream_entry_iterator *one, struct pmemstream_entry_iterator *many)
 {
+	uint64_t end_off = region.offset + WALKS_REGION_HEADER_BYTES + pmemstream_region_size(stream, region);
 	static _Thread_local char text[200];
 	struct pmemstream_entry_view views[WALKS_VIEWS_MAX];
 
@@ -42,8 +44,11 @@ static inline const char *walks_compare(struct pmemstream *stream, struct pmemst
 			return text;
 		}
 		for (size_t i = 0; i < read; i++)
-			if (!walks_same_entry(stream, one, &views[i])) {
-				snprintf(text, sizeof(text), "the walks differ at the entry read at %zu, %zu bytes",
+			if (views[i].entry.offset < region.offset || views[i].entry.offset > end_off ||
+			    views[i].size > end_off - views[i].entry.offset ||
+			    !walks_same_entry(stream, one, &views[i])) {
+				snprintf(text, sizeof(text),
+					 "the walks differ at, or cannot have, the entry at %zu, %zu bytes",
 					 (size_t)views[i].entry.offset, views[i].size);
 				return text;
 			}
@@ -81,7 +86,7 @@ static inline const char *walks_differ(struct pmemstream *stream, struct pmemstr
 		while (pmemstream_entry_iterator_read(many, &view, 1))
 			;
 	pmemstream_entry_iterator_seek_first(many);
-	const char *different = walks_compare(stream, one, many);
+	const char *different = walks_compare(stream, region, one, many);
 	pmemstream_entry_iterator_delete(&one);
 	pmemstream_entry_iterator_delete(&many);
 	return different;

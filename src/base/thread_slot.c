@@ -2,8 +2,9 @@
  * thread_slot.c: gives each living thread a small number of its own and takes it back at thread exit.
  *
  * Threads  the next owner of a number takes it with acquire after the last one released it, so it sees all that the
- *          last one wrote to the line of that number. One that was not given back, because the library was unloaded, is
- *          the next thread's that lives at the same address.
+ *          last one wrote to the line of that number. One that was not given back, because the library was unloaded or
+ *          a thread asked for one when the last of its destructors ran, is the next thread's that lives at the same
+ *          address, and stays taken.
  */
 #include "base/thread_slot.h"
 

@@ -15,8 +15,7 @@ extern bool one_pass_possible;
 
 /*
  * Stores data from byte 32 on to a line-aligned place, past the cache: durable at the thread's next fence. bytes is 32
- * and whole lines. Returns the CRC-64 (base/crc64.h) of all data, the first 32 bytes included; that of what is stored,
- * even if the data change meanwhile.
+ * and whole lines. Returns the CRC-64 (base/crc64.h) of all data, the first 32 bytes included.
  */
 uint64_t one_pass(char *to, const char *data, size_t bytes);
 

@@ -129,7 +129,7 @@ uint64_t entry_check_ahead(struct pmemstream *stream, struct region *region, uin
 
 	while (at < end_off && at - off < bytes && copy_header(stream, region, at, header, &room)) {
 		if (!format_entry_decode(header, seed, at, room, &entry) || entry.epoch > stream->epoch ||
-		    !data_check(stream, at, &entry))
+		    (entry.flags & ~FORMAT_MORE) || !data_check(stream, at, &entry))
 			break;
 		at += format_entry_space(entry.size, stream->alignment);
 	}

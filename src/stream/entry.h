@@ -22,7 +22,7 @@ enum entry_verdict entry_read(struct pmemstream *stream, struct region *region, 
 			      struct format_entry *entry);
 
 /* Checks entries that nobody checked yet, from an offset on, until so many bytes are, or up to end_off, or to one that
- * does not check, as no filler does. Returns where that is. Whether it counts says the
+ * does not check or is no ordinary one. Returns where that is. Whether it counts says the
  * region's generation. Not for damaged streams. */
 uint64_t entry_check_ahead(struct pmemstream *stream, struct region *region, uint64_t off, uint64_t end_off,
 			   uint64_t bytes);

@@ -209,21 +209,6 @@ uint64_t iterator_generation(const struct pmemstream_entry_iterator *iterator)
 	return iterator->generation;
 }
 
-int iterator_look(struct pmemstream_entry_iterator *iterator, uint64_t *timestamp)
-{
-	enum entry_verdict verdict;
-	struct format_entry entry;
-
-	if (is_shown(iterator)) {
-		*timestamp = iterator->timestamp;
-		return 0;
-	}
-	int err = look(iterator, &verdict, &entry);
-	if (!err)
-		*timestamp = entry.timestamp;
-	return err;
-}
-
 void iterator_be_quiet(struct pmemstream_entry_iterator *iterator)
 {
 	iterator->quiet = true;
@@ -266,13 +251,28 @@ static bool glance(struct pmemstream_entry_iterator *iterator)
 		trusted_off = check_ahead(iterator);
 	if (trusted_off > iterator->safe_off)
 		trusted_off = iterator->safe_off;
-	if (trusted_off <= off)
+	if (trusted_off < off + FORMAT_ENTRY_HEADER_BYTES)
 		return false;
 	iterator->last_light_off = trusted_off - FORMAT_ENTRY_HEADER_BYTES;
 	if (!entry_step(stream, off, iterator->last_light_off - off, &iterator->size, &iterator->timestamp))
 		return false;
 	iterator->shown = iterator->generation;
 	return is_shown(iterator);
+}
+
+int iterator_look(struct pmemstream_entry_iterator *iterator, uint64_t *timestamp)
+{
+	enum entry_verdict verdict;
+	struct format_entry entry;
+
+	if (is_shown(iterator) || glance(iterator)) {
+		*timestamp = iterator->timestamp;
+		return 0;
+	}
+	int err = look(iterator, &verdict, &entry);
+	if (!err)
+		*timestamp = entry.timestamp;
+	return err;
 }
 
 static __attribute__((noinline)) int look_and_say(struct pmemstream_entry_iterator *iterator)

@@ -295,6 +295,38 @@ static void regions_are_in_order_of_allocation_wherever_they_lie(void **state)
 	done();
 }
 
+static void a_stretch_that_was_given_up_is_not_read(void **state)
+{
+	(void)state;
+	struct pmemstream_entry_iterator *walk;
+	struct format_entry entry = {0};
+	struct pmemstream *stream;
+	make(1, REGION_BYTES);
+	uint64_t off = region.offset + FORMAT_REGION_HEADER_BYTES;
+	uint32_t seed = format_entry_seed(header.salt, le64_load(bytes + region.offset + 16));
+	assert_true(format_entry_decode(bytes + off, seed, off, REGION_BYTES, &entry));
+	entry.flags = FORMAT_LOST;
+	format_entry_encode(bytes + off, seed, off, &entry);
+
+	assert_int_equal(pmemstream_open(&stream, path, NULL), 0);
+	assert_int_equal(pmemstream_entry_iterator_new(&walk, stream, region), 0);
+	checked_bytes = 0;
+	bytes_bound = 2 * 6; /* the two behind it */
+	for (int again = 0; again < 2; again++) {
+		pmemstream_entry_iterator_seek_first(walk);
+		assert_int_equal(pmemstream_entry_iterator_is_valid(walk), -1);
+		assert_int_equal(errno, EBADMSG);
+		pmemstream_entry_iterator_next(walk);
+		for (int i = 0; i < 2; i++, pmemstream_entry_iterator_next(walk))
+			assert_int_equal(pmemstream_entry_iterator_is_valid(walk), 0);
+		bytes_bound *= 2; /* no mark passes it: they are checked once more */
+	}
+	bytes_bound = UINT64_MAX;
+	pmemstream_entry_iterator_delete(&walk);
+	pmemstream_delete(&stream);
+	done();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +334,7 @@ int main(void)
 		cmocka_unit_test(entries_inside_one_another_in_front_of_a_checkpoint_are_refused_soon),
 		cmocka_unit_test(an_arena_of_many_words_around_a_bad_one_is_refused_soon),
 		cmocka_unit_test(regions_are_in_order_of_allocation_wherever_they_lie),
+		cmocka_unit_test(a_stretch_that_was_given_up_is_not_read),
 	};
 
 	return cmocka_run_group_tests_name("stream_hostile", tests, NULL, NULL);

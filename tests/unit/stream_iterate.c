@@ -89,6 +89,43 @@ static void no_step_believes_a_size_that_reaches_out_of_the_region(void **state)
 	step_into(UINT64_MAX & ~((uint64_t)(FORMAT_LOST | FORMAT_FILLER) << 48), EBADMSG);
 }
 
+/* The first entry's size is changed so that the next one begins less than a header in front of the tail. */
+static void no_step_believes_a_header_that_reaches_behind_the_tail(void **state)
+{
+	(void)state;
+	uint64_t sizes[8];
+	for (int i = 0; i < 8; i++)
+		sizes[i] = UINT64_C(1) << (i % 2 ? 46 : 14);
+	for (int g = 0; g < MAP_GRANULARITIES; g++)
+		for (uint64_t before = 8; before < FORMAT_ENTRY_HEADER_BYTES; before += 8)
+			for (int many = 0; many < 2; many++) {
+				struct opened opened;
+				struct pmemstream_entry first, second;
+				struct pmemstream_entry_view views[3];
+				/* Entries begin at any 8 bytes there. */
+				opened_new(&opened, map_granularities[g], FILE_BYTES, 64);
+				struct pmemstream_region region = region_of(opened.stream, 4000);
+				assert_int_equal(pmemstream_append(opened.stream, region, NULL, sizes, 64, &first), 0);
+				assert_int_equal(pmemstream_append(opened.stream, region, NULL, sizes, 64, &second), 0);
+				uint64_t tail_off = second.offset + pmemstream_entry_space(opened.stream, 64);
+				uint64_t size = tail_off - before - first.offset - FORMAT_ENTRY_HEADER_BYTES;
+				mapped_write(&opened.file, &size, sizeof(size), first.offset);
+
+				struct pmemstream_entry_iterator *walk = walk_of(opened.stream, region);
+				if (many) {
+					assert_int_equal(pmemstream_entry_iterator_read(walk, views, 3), 1);
+					assert_fails_as(opened.stream, pmemstream_entry_iterator_read(walk, views, 3),
+							0, EBADMSG);
+				} else {
+					assert_int_equal(pmemstream_entry_iterator_is_valid(walk), 0);
+					pmemstream_entry_iterator_next(walk);
+					assert_fails(opened.stream, pmemstream_entry_iterator_is_valid(walk), EBADMSG);
+				}
+				pmemstream_entry_iterator_delete(&walk);
+				opened_free(&opened);
+			}
+}
+
 static void a_step_sees_what_is_no_entry(void **state)
 {
 	(void)state;
@@ -222,7 +259,7 @@ static void reading_many_stops_in_front_of_damage_and_next_passes_it(void **stat
 	struct pmemstream_entry_view views[ENTRIES];
 	opened_new(&opened, map_granularities[1], FILE_BYTES, BLOCK);
 	struct pmemstream_region region = numbered(opened.stream, entries);
-	/* Without a clean end, so that entries are checked when they are read. */
+	/* So that entries are checked when they are read. */
 	opened_again(&opened);
 	mapped_write(&opened.file, "damage", 6, entries[5].offset + FORMAT_ENTRY_HEADER_BYTES);
 	struct pmemstream_entry_iterator *walk = walk_of(opened.stream, region);
@@ -366,6 +403,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_step_believes_a_size_that_reaches_out_of_the_region),
+		cmocka_unit_test(no_step_believes_a_header_that_reaches_behind_the_tail),
 		cmocka_unit_test(a_step_sees_what_is_no_entry),
 		cmocka_unit_test(a_step_goes_where_entries_were_appended_meanwhile),
 		cmocka_unit_test(what_was_found_is_forgotten_when_its_region_is_freed_or_its_stream_closed),
