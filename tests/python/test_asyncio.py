@@ -136,6 +136,10 @@ def test_following_without_a_thread_each(stream):
         for number, seen in enumerate(await asyncio.gather(*followers)):
             assert seen == list(range(max(number * 10 - 1, 0), 500))
         appender.join()
+        # A thread that was joined is still one of the process for a moment.
+        end = time.monotonic() + 10
+        while threads() > before and time.monotonic() < end:
+            await asyncio.sleep(0.001)
         assert threads() <= before
 
     run(main())
