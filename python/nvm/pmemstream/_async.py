@@ -140,19 +140,19 @@ class Hub:
 
     def finish(self) -> None:
         """Before the stream is closed, in any thread: makes durable what was appended, tells those who wait."""
-        err = 0
-        if self._highest and lib.stream_wait(self._stream._handle, lib.WAIT_PERSISTED, self._highest, FOREVER):
+        err, highest = 0, self._highest
+        if highest and lib.stream_wait(self._stream._handle, lib.WAIT_PERSISTED, highest, FOREVER):
             err = max(lib.failure_errno(), 0) or errno.ECANCELED
         if running_loop() is self.loop:
-            self._end(err)
+            self._end(highest, err)
             return
         try:
-            self.loop.call_soon_threadsafe(self._end, err)
+            self.loop.call_soon_threadsafe(self._end, highest, err)
         except RuntimeError: # the loop is closed
             self._close_descriptors()
 
-    def _end(self, err: int) -> None:
-        self._settle_up_to(self._highest, err)
+    def _end(self, highest: int, err: int) -> None:
+        self._settle_up_to(highest, err)
         self._settle_up_to(0, errno.ECANCELED)
         for fd in (self._commit_fd, self._news_fd):
             if fd >= 0:
@@ -182,6 +182,7 @@ async def append(stream: "Stream", region: Any, data: Any) -> Entry:
     await hub.room.acquire()
     raw = new_entry()
     try:
+        stream._check_not_ended() # while this waited for room; what is begun from here on is told by finish
         hub._watch()
         buffer = ffi.from_buffer(data)
         if lib.stream_append_begin(stream._handle, region, buffer, len(buffer), raw):
@@ -204,7 +205,7 @@ async def next_of(follow: Follow) -> Optional[Entry]:
         while True:
             waiter = hub.news() # before the look, so that nothing comes unseen in between
             entry = follow._next_if_any()
-            if entry is not None or hub.cancels != cancels:
+            if entry is not None or hub.cancels != cancels or stream._ended: # then nobody tells the waiter
                 waiter.cancel()
                 return entry
             left = None if deadline is None else max(deadline - time.monotonic(), 0)
@@ -213,6 +214,6 @@ async def next_of(follow: Follow) -> Optional[Entry]:
             if left is not None and deadline is not None and time.monotonic() >= deadline:
                 return follow._next_if_any()
     except ValueError:
-        if stream.closed:
+        if stream.closed or stream._ended:
             return None
         raise

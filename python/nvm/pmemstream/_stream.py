@@ -553,7 +553,12 @@ class Stream(ClosedByWith):
         """Whether it was closed."""
         return bool(lib.stream_is_closed(self._handle))
 
+    def _check_not_ended(self) -> None:
+        if self._ended:
+            raise ValueError("the stream is closed")
+
     def _hub(self) -> Hub:
+        self._check_not_ended() # the hubs are told only once
         loop = asyncio.get_running_loop()
         with self._mutex:
             for key in [key for key, hub in self._hubs.items() if hub.loop.is_closed()]:
