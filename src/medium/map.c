@@ -23,14 +23,11 @@
 #include <unistd.h>
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <emmintrin.h>
 #endif
 
 enum { HALF_BYTES = MEDIUM_LINE_BYTES / 2, SHORT_BYTES = 256 };
 enum { STREAMING = PMEM2_F_MEM_NODRAIN | PMEM2_F_MEM_NONTEMPORAL };
-
-bool medium_exchange_is_fence;
 
 #if defined(__x86_64__)
 enum { CAN_STREAM = 1 };
@@ -112,18 +109,6 @@ static inline void stream_entry(char *at, const char *head, const char *data, si
 	(void)bytes;
 }
 #endif
-
-/* On Intel processors a locked read-modify-write orders this thread's earlier non-temporal stores and CLWBs
- * (Raad et al., POPL 2020). AMD's manual promises that for SFENCE, so the plain fence stays there. */
-__attribute__((constructor)) static void ask_processor(void)
-{
-#if defined(__x86_64__)
-	unsigned max, ebx, ecx, edx;
-
-	if (__get_cpuid(0, &max, &ebx, &ecx, &edx))
-		medium_exchange_is_fence = ebx == signature_INTEL_ebx && ecx == signature_INTEL_ecx;
-#endif
-}
 
 static void copy_lines(struct medium *medium, void *to, const void *from, size_t bytes)
 {

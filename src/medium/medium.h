@@ -124,9 +124,6 @@ struct medium_counts medium_counts(const struct medium *medium);
 /* Touches every page, so that no later access takes a page fault. */
 void medium_prefault(const struct medium *medium);
 
-/* The exchange of medium_fence_exchange needs no fence of its own on this processor. */
-extern bool medium_exchange_is_fence;
-
 static inline void medium_count(const struct medium *medium, _Atomic uint64_t *own, unsigned slot, uint64_t n)
 {
 	(void)medium;
@@ -237,16 +234,6 @@ MEDIUM_ORDERING void medium_fence(struct medium *medium)
 	MEDIUM_COUNT(medium, fences, 1);
 	medium->ops->fence(medium);
 	MEDIUM_STAY();
-}
-
-/* An atomic exchange of a word in ordinary memory that is also the thread's fence: one locked instruction where the
- * processor's manual says that it orders non-temporal stores and flushes, a fence and an exchange elsewhere. */
-MEDIUM_ORDERING uint64_t medium_fence_exchange(struct medium *medium, _Atomic uint64_t *word, uint64_t value)
-{
-	MEDIUM_COUNT(medium, fences, 1);
-	if (!medium_exchange_is_fence || !medium->drain_fn)
-		medium->ops->fence(medium);
-	return atomic_exchange_explicit(word, value, memory_order_acq_rel);
 }
 
 MEDIUM_ORDERING int medium_sync(struct medium *medium, const void *at, size_t bytes)

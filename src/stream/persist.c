@@ -165,18 +165,17 @@ static void raise_own(struct pmemstream *stream, uint64_t timestamp)
 		;
 }
 
+/* For others to raise persisted over them, once this thread fenced. */
 static void mark_durable(struct pmemstream *stream, uint64_t first, uint64_t last)
 {
-	/* The exchange is the fence of all of them, so it comes first. */
 	for (uint64_t t = first; t <= last; t++) {
 		_Atomic uint64_t *word = &window_slot(stream, t)->word;
 		uint64_t durable =
 			(atomic_load_explicit(word, memory_order_relaxed) & ~(uint64_t)SLOT_STATES) | SLOT_DURABLE;
-		if (t == first)
-			medium_fence_exchange(&stream->medium, word, durable);
-		else
-			atomic_store_explicit(word, durable, memory_order_release);
+		atomic_store_explicit(word, durable, memory_order_release);
 	}
+	/* Either who has the older ones sees this when it looks behind them, or this thread sees that it is done. */
+	atomic_thread_fence(memory_order_seq_cst);
 }
 
 /* Who has the older ones is about to be done, as a rule, and raises persisted up to here: only its line is looked at.
@@ -196,30 +195,47 @@ static bool await_older(struct pmemstream *stream, uint64_t first, uint64_t last
 	return false;
 }
 
+/* Lets the thread read nothing before its fence is done. The fence itself holds back only stores, so that a mark would
+ * be read too early. */
+static inline void await_fence(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_lfence();
+#endif
+}
+
 int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
 {
+	bool is_next = stream_persisted(stream) == first - 1;
 	struct window_scan scan;
 
-	if (stream_persisted(stream) == first - 1) {
+	if (!is_next) {
+		window_scan(stream, first - 1, true, &scan);
+		if (scan.to == first - 1) {
+			/* All older ones are durable or flushed by this thread: one fence for them and for its own. */
+			medium_fence(&stream->medium);
+			raise_own(stream, last);
+			area_raise_persisted(stream, last);
+			window_passed(stream, last);
+			progress_note(stream);
+			return 0;
+		}
+	}
+	medium_fence(&stream->medium);
+	if (!is_next) {
+		/* Older ones are in other hands. As a rule they are done by now. */
+		await_fence();
+		is_next = stream_persisted(stream) == first - 1;
+	}
+	if (is_next) {
 		/* All older ones are durable, and only this thread can raise persisted now. */
-		medium_fence(&stream->medium);
 		area_store_persisted(stream, last);
 		atomic_store_explicit(&stream->persisted, last, memory_order_release);
 		window_passed(stream, last);
 		progress_note(stream);
 		return 0;
 	}
-	window_scan(stream, first - 1, true, &scan);
-	if (scan.to == first - 1) {
-		/* All older ones are durable or flushed by this thread: one fence for them and for its own. */
-		medium_fence(&stream->medium);
-		raise_own(stream, last);
-		area_raise_persisted(stream, last);
-		window_passed(stream, last);
-		progress_note(stream);
-		return 0;
-	}
-	/* Older ones are in other hands: durable now, acknowledged when they are. */
+	/* Durable now, acknowledged when the older ones are. */
 	mark_durable(stream, first, last);
 	window_passed(stream, last);
 	progress_note(stream);

@@ -201,21 +201,6 @@ static void a_failed_sync_is_reported_with_its_place(void **state)
 	close_mapped(&mapped);
 }
 
-static void fence_exchange_exchanges_and_counts_one_fence(void **state)
-{
-	(void)state;
-	for (int g = 0; g < 3; g++) {
-		struct mapped mapped;
-		_Atomic uint64_t word = 5;
-
-		open_mapped(&mapped, granularities[g]);
-		assert_int_equal(medium_fence_exchange(&mapped.medium, &word, 9), 5);
-		assert_int_equal(word, 9);
-		assert_int_equal(medium_counts(&mapped.medium).fences, 1);
-		close_mapped(&mapped);
-	}
-}
-
 static void prefault_and_redirty_change_no_byte(void **state)
 {
 	(void)state;
@@ -331,7 +316,6 @@ int main(void)
 		cmocka_unit_test(data_are_checked_while_they_are_streamed),
 		cmocka_unit_test(persist_is_one_fence_or_one_sync_and_is_counted),
 		cmocka_unit_test(a_failed_sync_is_reported_with_its_place),
-		cmocka_unit_test(fence_exchange_exchanges_and_counts_one_fence),
 		cmocka_unit_test(a_range_of_memory_is_a_medium_of_any_granularity),
 		cmocka_unit_test(prefault_and_redirty_change_no_byte),
 		cmocka_unit_test(copies_of_pages_are_written_to_the_file_and_seen_through_the_mapping),
