@@ -165,17 +165,16 @@ static void raise_own(struct pmemstream *stream, uint64_t timestamp)
 		;
 }
 
-/* For others to raise persisted over them, once this thread fenced. */
+/* For others to raise persisted over them, once this thread fenced. Each exchange is a full fence: either who has the
+ * older ones sees this when it looks behind them, or this thread sees that it is done. */
 static void mark_durable(struct pmemstream *stream, uint64_t first, uint64_t last)
 {
 	for (uint64_t t = first; t <= last; t++) {
 		_Atomic uint64_t *word = &window_slot(stream, t)->word;
 		uint64_t durable =
 			(atomic_load_explicit(word, memory_order_relaxed) & ~(uint64_t)SLOT_STATES) | SLOT_DURABLE;
-		atomic_store_explicit(word, durable, memory_order_release);
+		atomic_exchange(word, durable);
 	}
-	/* Either who has the older ones sees this when it looks behind them, or this thread sees that it is done. */
-	atomic_thread_fence(memory_order_seq_cst);
 }
 
 /* Who has the older ones is about to be done, as a rule, and raises persisted up to here: only its line is looked at.
