@@ -18,7 +18,7 @@ int main(int argc, char **argv)
 		{"medium", BENCH_TEXT, &compare.medium, "memory (cache lines) or disk (syncs)"},
 		{"folder", BENCH_TEXT, &compare.folder, "where to put files (memory: /dev/shm, disk: here)"},
 		{"subjects", BENCH_TEXT, &compare.subjects,
-		 "also store, floor_checks, floor_counted, floor_locked, our_libpmemlog"},
+		 "also store, floor_checks, floor_counted, floor_ordered, our_libpmemlog"},
 		{"sizes", BENCH_LIST, &compare.sizes, "bytes of an entry"},
 		{"threads", BENCH_LIST, &compare.threads, "how many threads append"},
 		{"own-regions", BENCH_FLAG, &compare.own_regions, "a region of the stream for each thread"},

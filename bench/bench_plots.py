@@ -7,7 +7,7 @@ import subprocess
 # A subject looks the same in every plot.
 LOOKS = {name: number for number, name in enumerate(
     ("stream", "floor", "libpmemlog", "sqlite", "lmdb", "rocksdb", "store", "our_libpmemlog", "floor_checks",
-     "floor_locked", "floor_counted"), 1)}
+     "floor_ordered", "floor_counted"), 1)}
 
 STYLE = """set terminal svg size 800,500 font "sans,13" background rgb "white"
 set grid

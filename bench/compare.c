@@ -67,9 +67,9 @@ struct worker {
 const struct subject_kind *subject_find(const char *name, size_t length)
 {
 	static const struct subject_kind *const kinds[] = {
-		&subject_stream,         &subject_stream_async, &subject_floor, &subject_floor_checks,
-		&subject_floor_counted,  &subject_floor_locked, &subject_store, &subject_libpmemlog,
-		&subject_our_libpmemlog, &subject_sqlite,       &subject_lmdb,  &subject_rocksdb,
+		&subject_stream,         &subject_stream_async,  &subject_floor, &subject_floor_checks,
+		&subject_floor_counted,  &subject_floor_ordered, &subject_store, &subject_libpmemlog,
+		&subject_our_libpmemlog, &subject_sqlite,        &subject_lmdb,  &subject_rocksdb,
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)

@@ -40,7 +40,7 @@ struct subject_kind {
 };
 
 extern const struct subject_kind subject_stream, subject_stream_async, subject_floor, subject_floor_checks,
-	subject_floor_counted, subject_floor_locked, subject_store, subject_libpmemlog, subject_our_libpmemlog,
+	subject_floor_counted, subject_floor_ordered, subject_store, subject_libpmemlog, subject_our_libpmemlog,
 	subject_sqlite, subject_lmdb, subject_rocksdb;
 
 /* By name, or the program ends. */

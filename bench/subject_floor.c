@@ -10,7 +10,8 @@
  * Between the floor and a stream, in memory, lie three more, by which the price of what a stream adds can be told:
  * "floor_checks" has the checks of a stream's entries: CRC-64 of the data, CRC32C of the head; "floor_counted" also
  * takes its numbers from a counter that all threads share, by one fetch-and-add: the least of any common order;
- * "floor_locked" takes place and number under a lock that all threads share instead, and then publishes the number.
+ * "floor_ordered" moreover is done with a record only when all with smaller numbers are durable, too: the least of any
+ * log whose appends are acknowledged in that order.
  */
 #include "subject.h"
 
@@ -39,7 +40,7 @@ struct place {
 	char *record; /* disk: head and data as one piece */
 };
 
-enum variant { PLAIN, STORES, CHECKS, COUNTED, LOCKED };
+enum variant { PLAIN, STORES, CHECKS, COUNTED, ORDERED };
 
 struct floor {
 	char *base;
@@ -50,8 +51,8 @@ struct floor {
 	unsigned fence_every;
 	struct medium medium;
 	struct place places[SUBJECT_THREADS_MAX];
-	_Alignas(MEDIUM_LINE_BYTES) struct spinlock lock;
-	_Alignas(MEDIUM_LINE_BYTES) _Atomic uint64_t published, counter;
+	_Alignas(MEDIUM_LINE_BYTES) _Atomic uint64_t counter;
+	_Alignas(MEDIUM_LINE_BYTES) _Atomic uint64_t acknowledged;
 };
 
 static void *open_variant(const struct subject_setup *setup, char *configuration, enum variant variant)
@@ -62,7 +63,7 @@ static void *open_variant(const struct subject_setup *setup, char *configuration
 	if (!floor)
 		bench_die("floor", "no memory");
 	if (setup->disk && variant >= CHECKS)
-		bench_die("floor_checks, floor_counted, floor_locked", "only in memory");
+		bench_die("floor_checks, floor_counted, floor_ordered", "only in memory");
 	*floor = (struct floor){
 		.disk = setup->disk, .variant = variant, .fence_every = setup->fence_every ? setup->fence_every : 1};
 	floor->bytes = subject_round_up(setup->room_bytes + (1 << 20), MEDIUM_PAGE_BYTES);
@@ -88,7 +89,7 @@ static void *open_variant(const struct subject_setup *setup, char *configuration
 			 "%s stores past the cache of head, %s and data in whole lines, 1 fence for %u%s",
 			 floor->wide ? "32-byte" : "libpmem2's", variant == PLAIN ? "CRC32C" : "a stream's checks",
 			 floor->fence_every,
-			 variant == LOCKED    ? ", place and number under a lock"
+			 variant == ORDERED   ? ", numbers from one counter, acknowledged in their order"
 			 : variant == COUNTED ? ", numbers from one counter"
 					      : "");
 	return floor;
@@ -114,17 +115,17 @@ static void *open_counted(const struct subject_setup *setup, char *configuration
 	return open_variant(setup, configuration, COUNTED);
 }
 
-static void *open_locked(const struct subject_setup *setup, char *configuration)
+static void *open_ordered(const struct subject_setup *setup, char *configuration)
 {
-	return open_variant(setup, configuration, LOCKED);
+	return open_variant(setup, configuration, ORDERED);
 }
 
 static void begin_floor(void *state, unsigned threads)
 {
 	struct floor *floor = state;
-	size_t share = floor->bytes / (floor->variant == LOCKED ? 1 : threads) / MEDIUM_LINE_BYTES * MEDIUM_LINE_BYTES;
+	size_t share = floor->bytes / threads / MEDIUM_LINE_BYTES * MEDIUM_LINE_BYTES;
 
-	for (unsigned i = 0; i < (floor->variant == LOCKED ? 1 : threads); i++) {
+	for (unsigned i = 0; i < threads; i++) {
 		floor->places[i].begin = floor->places[i].off = share * i;
 		floor->places[i].end = share * (i + 1);
 	}
@@ -181,26 +182,34 @@ static uint32_t head_check(const uint64_t *head, uint64_t off)
 	return crc32c(crc, head, HEAD_BYTES - sizeof(uint32_t));
 }
 
-static void put_checked_record(struct floor *floor, struct place *own, const void *data, size_t size, size_t stride)
+/* Waits until all records in front of a number are durable, as that one is. The longer, the more seldom it looks: who
+ * is to say so needs the line. */
+static void acknowledge(struct floor *floor, uint64_t number)
+{
+#if defined(__x86_64__)
+	if (atomic_load_explicit(&floor->acknowledged, memory_order_relaxed) != number - 1)
+		_mm_lfence(); /* or the next look would come before the fence is done */
+#endif
+	for (unsigned turn = 0; atomic_load_explicit(&floor->acknowledged, memory_order_acquire) != number - 1; turn++)
+		for (unsigned i = 0; i <= turn; i++)
+			spinlock_backoff(turn);
+	atomic_store_explicit(&floor->acknowledged, number, memory_order_release);
+}
+
+static void put_checked_record(struct floor *floor, struct place *place, const void *data, size_t size, size_t stride)
 {
 	uint64_t check = crc64(0, data, size);
-	struct place *place = floor->variant == LOCKED ? &floor->places[0] : own;
-
-	if (floor->variant == LOCKED)
-		spinlock_take(&floor->lock);
 	uint64_t off = place->off;
-	uint64_t number = floor->variant == COUNTED ? atomic_fetch_add(&floor->counter, 1) + 1 : ++place->number;
+	uint64_t number = floor->variant == CHECKS ? ++place->number : atomic_fetch_add(&floor->counter, 1) + 1;
 	place->off += stride;
 	if (place->off + stride > place->end)
 		place->off = place->begin;
-	if (floor->variant == LOCKED)
-		spinlock_leave(&floor->lock);
 
 	uint64_t head[HEAD_BYTES / 8] = {size, number, 1, (uint32_t)(check ^ check >> 32)};
 	head[3] |= (uint64_t)head_check(head, off) << 32;
 	put_line_record(floor, floor->base + off, head, data, size, number % floor->fence_every == 0);
-	if (floor->variant == LOCKED)
-		atomic_store_explicit(&floor->published, number, memory_order_release);
+	if (floor->variant == ORDERED)
+		acknowledge(floor, number);
 }
 
 static void put_disk_record(struct floor *floor, struct place *place, const void *data, size_t size)
@@ -298,9 +307,9 @@ const struct subject_kind subject_floor_counted = {
 	.close = close_floor,
 };
 
-const struct subject_kind subject_floor_locked = {
-	.name = "floor_locked",
-	.open = open_locked,
+const struct subject_kind subject_floor_ordered = {
+	.name = "floor_ordered",
+	.open = open_ordered,
 	.begin = begin_floor,
 	.append = append_floor,
 	.close = close_floor,

@@ -40,7 +40,7 @@ STAGES = {
     "groups": [["append", "--medium=disk", "--sizes=256", "--threads=1,2,4,8,16", "--rounds=3"]],
     "pools": [["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,2,4", "--rounds=3"],
               ["append", "--subjects=libpmemlog,our_libpmemlog", "--threads=1,4", "--medium=disk", "--rounds=3"]],
-    "parts": [["append", "--subjects=floor,floor_checks,floor_counted,floor_locked,stream", "--threads=1,2", "--rounds=5"]],
+    "parts": [["append", "--subjects=floor,floor_checks,floor_counted,floor_ordered,stream", "--threads=1,2", "--rounds=5"]],
     "iterate": [["iterate", "--rounds=5"]],
     "recover": [["recover"]],
     "idle": [["idle"]],

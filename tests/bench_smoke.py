@@ -67,7 +67,7 @@ def appends(medium, bounds):
 
 
 def pools():
-    results, problems = run("append", "--subjects=our_libpmemlog,store,floor_checks,floor_counted,floor_locked",
+    results, problems = run("append", "--subjects=our_libpmemlog,store,floor_checks,floor_counted,floor_ordered",
                             "--count=40", "--sizes=64", "--threads=2", *MOMENT)
     tap.case("bench_append runs our libpmemlog, plain stores and what lies between the floor and a stream",
              problems or ([] if len(of(results, work="append")) == 5 else [f"too few results: {results}"]))
