@@ -106,7 +106,7 @@ bool group_step(struct pmemstream *stream)
 	window_scan(stream, window_committed(stream), false, &scan);
 	if (scan.to > scan.from && !atomic_load_explicit(&stream->failed, memory_order_relaxed)) {
 		uint64_t begin_ns = progress_now_ns();
-		if (medium_sync(&stream->medium, scan.span_begin, (size_t)(scan.span_end - scan.span_begin)))
+		if (medium_sync(&stream->medium, stream_at(stream, scan.span_off), scan.span_bytes))
 			stream_latch_failure(stream);
 		else
 			window_advance(stream, &scan);

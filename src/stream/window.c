@@ -144,85 +144,99 @@ uint64_t window_safe_off(struct pmemstream *stream, struct region *region)
 	return safe_off;
 }
 
-/* Neighbours, as most entries are, are flushed together. */
-struct run {
-	const char *begin, *end;
+/* Bytes of the map, from 64 on: the stream's header is no entry's. */
+struct range {
+	uint64_t off, end_off;
 };
 
-static void flush_run(struct pmemstream *stream, struct run *run)
+/* Whether what was read in slots above persisted belongs to the timestamps it was asked for: none is used again before
+ * persisted moves. Otherwise one entry's place and another's length may reach out of the map. */
+static bool is_current(struct pmemstream *stream, const struct window_scan *scan)
 {
-	if (run->begin)
-		medium_flush(&stream->medium, run->begin, (size_t)(run->end - run->begin));
+	return stream_persisted(stream) == scan->from;
 }
 
-static void add_to_run(struct pmemstream *stream, struct run *run, const char *begin, size_t bytes)
+static bool flush_range(struct pmemstream *stream, const struct range *range, struct window_scan *scan)
 {
-	if (!run->begin || begin < run->end || begin - run->end >= LINE_BYTES) {
-		flush_run(stream, run);
-		run->begin = begin;
-	}
-	run->end = begin + bytes;
+	if (!range->end_off)
+		return true;
+	if (!is_current(stream, scan))
+		return false;
+	medium_flush(&stream->medium, stream_at(stream, range->off), range->end_off - range->off);
+	scan->flushed = true;
+	return true;
 }
 
-static void include(struct window_scan *scan, const char *begin, size_t bytes)
+static void include(struct range *span, uint64_t off, uint64_t bytes)
 {
-	if (!scan->span_begin || begin < scan->span_begin)
-		scan->span_begin = begin;
-	if (!scan->span_end || begin + bytes > scan->span_end)
-		scan->span_end = begin + bytes;
+	if (!span->end_off || off < span->off)
+		span->off = off;
+	if (off + bytes > span->end_off)
+		span->end_off = off + bytes;
 }
 
-static void include_limit(struct pmemstream *stream, struct region *region, bool flush, struct window_scan *scan)
+static struct range limit_of(struct pmemstream *stream, uint64_t timestamp)
 {
+	const struct region *region =
+		atomic_load_explicit(&window_slot(stream, timestamp)->region, memory_order_acquire);
 	uint64_t off = atomic_load_explicit(&region->off, memory_order_relaxed) + FORMAT_REGION_LIMIT_OFF;
 
-	if (flush)
-		medium_flush(&stream->medium, stream_at(stream, off), sizeof(uint64_t));
-	else
-		include(scan, stream_at(stream, off), sizeof(uint64_t));
+	return (struct range){off, off + sizeof(uint64_t)};
 }
 
-/* False: persisted passed the timestamp, and its slot may be used again. */
-static bool include_slot(struct pmemstream *stream, uint64_t timestamp, struct run *run, struct window_scan *scan)
+/* Adds a copied entry, and the limit that it raised, to the range: lines are flushed neighbours together, as most
+ * entries are, pages are one span. */
+static inline bool add_copied(struct pmemstream *stream, uint64_t timestamp, bool flush, struct range *range,
+			      struct window_scan *scan)
 {
 	struct window_slot *slot = window_slot(stream, timestamp);
 	uint64_t off = atomic_load_explicit(&slot->off, memory_order_acquire);
 	uint64_t bytes = atomic_load_explicit(&slot->bytes, memory_order_acquire);
-	struct region *region = atomic_load_explicit(&slot->region, memory_order_acquire);
-	bool limit_raised = atomic_load_explicit(&slot->limit_raised, memory_order_relaxed);
 
-	/* One entry's place and another's length may reach out of the map. */
-	if (stream_persisted(stream) >= timestamp)
-		return false;
-	if (run)
-		add_to_run(stream, run, stream_at(stream, off), bytes);
-	else
-		include(scan, stream_at(stream, off), bytes);
-	if (__builtin_expect(limit_raised, 0))
-		include_limit(stream, region, run != NULL, scan);
+	if (__builtin_expect(atomic_load_explicit(&slot->limit_raised, memory_order_acquire), 0)) {
+		struct range limit = limit_of(stream, timestamp);
+		if (!flush)
+			include(range, limit.off, sizeof(uint64_t));
+		else if (!flush_range(stream, &limit, scan))
+			return false;
+	}
+	if (!flush) {
+		include(range, off, bytes);
+		return true;
+	}
+	if (off - range->end_off >= LINE_BYTES) {
+		if (!flush_range(stream, range, scan))
+			return false;
+		range->off = off;
+	}
+	range->end_off = off + bytes;
 	return true;
 }
 
 void window_scan(struct pmemstream *stream, uint64_t timestamp, bool flush, struct window_scan *scan)
 {
-	bool inside_batch = false;
-	struct run run = {0};
+	struct range range = {0};
+	bool inside_batch = false, current = true;
+	uint64_t from = stream_persisted(stream), to = from;
 
-	*scan = (struct window_scan){.from = stream_persisted(stream)};
-	scan->to = scan->from;
-	for (uint64_t t = scan->from + 1; t <= timestamp || inside_batch; t++) {
+	*scan = (struct window_scan){.from = from};
+	for (uint64_t t = from + 1; current && (t <= timestamp || inside_batch); t++) {
 		uint64_t word = word_of(stream, t);
 		if (!word || slot_state(word) == SLOT_TAKEN)
 			break;
-		/* Where persisted moved beside us, window_advance does nothing. */
-		if (slot_state(word) == SLOT_COPIED && !include_slot(stream, t, flush ? &run : NULL, scan))
-			break;
+		if (slot_state(word) == SLOT_COPIED)
+			current = add_copied(stream, t, flush, &range, scan);
 		inside_batch = word & SLOT_MORE;
 		if (!inside_batch)
-			scan->to = t;
+			to = t;
 	}
-	flush_run(stream, &run);
-	scan->flushed = run.begin;
+	if (flush)
+		current = current && flush_range(stream, &range, scan);
+	else
+		current = is_current(stream, scan);
+	scan->to = current ? to : from;
+	scan->span_off = range.off;
+	scan->span_bytes = range.end_off - range.off;
 }
 
 void window_advance(struct pmemstream *stream, const struct window_scan *scan)

@@ -139,12 +139,13 @@ uint64_t window_committed(struct pmemstream *stream);
  * caller. */
 uint64_t window_safe_off(struct pmemstream *stream, struct region *region);
 
-/* An entry that a scan of the window found unfinished or not yet durable. */
+/* What a scan of the window found. */
 struct window_scan {
 	uint64_t from; /* persisted when the scan began */
-	uint64_t to;   /* every timestamp from from + 1 to here is copied or durable, and no batch is cut */
+	uint64_t to;   /* every timestamp from from + 1 to here is copied or durable, and no batch is cut; from, too,
+			  where   somebody else raised persisted meanwhile */
 	bool flushed;  /* lines were flushed: fence before believing it */
-	const char *span_begin, *span_end; /* not flushed: all bytes of those entries and the limits they raised */
+	uint64_t span_off, span_bytes; /* not flushed: all bytes of those entries and the limits they raised */
 };
 
 /* Looks at the timestamps above persisted, to the given one or the end of its batch. flush: flushes the lines of those
