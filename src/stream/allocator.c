@@ -201,7 +201,7 @@ static int close_region(struct pmemstream *stream, struct region *region, uint64
 {
 	int err = 0;
 
-	spinlock_take(&stream->order);
+	window_take_order(stream);
 	if (atomic_load_explicit(&region->generation, memory_order_relaxed) != generation)
 		err = EINVAL;
 	else if (region->reserved || append_inside(stream, region))

@@ -18,7 +18,7 @@
 
 #include <errno.h>
 
-enum { READ_UNASKED_BYTES = 4096 };
+enum { READ_UNASKED_BYTES = 4096, AHEAD_BYTES = 1024 };
 
 /* What it calls becomes part of it, where the compiler sees it: the processor holds back all that follows a fence, and
  * what does not fit in front of the next one costs its full time (docs/design/performance.md). */
@@ -157,13 +157,17 @@ int append_take(struct pmemstream *stream, struct region *region, uint64_t gener
 	uint64_t deadline_ns = 0;
 
 	for (;;) {
+		/* In front of the lock, which is not held until the line has come. */
+		uint64_t persisted = stream_persisted(stream);
 		spinlock_take(&stream->order);
 		int verdict = admit(stream, region, generation, space, 1);
 		if (verdict == ADMIT_OK)
-			window_take(stream, region, size, false, ticket);
+			window_take(stream, region, size, persisted, ticket);
 		spinlock_leave(&stream->order);
-		if (verdict == ADMIT_OK)
+		if (verdict == ADMIT_OK) {
+			window_fill(ticket, false);
 			return 0;
+		}
 		if (append_wait(stream, region, generation, space, verdict, &deadline_ns))
 			return -1;
 	}
@@ -172,7 +176,8 @@ int append_take(struct pmemstream *stream, struct region *region, uint64_t gener
 void append_header(struct pmemstream *stream, const struct ticket *ticket, uint32_t data_crc, uint16_t flags,
 		   struct format_entry *entry, unsigned char *encoded)
 {
-	uint64_t lag = ticket->timestamp - stream_persisted(stream);
+	/* It vouches for all that was acknowledged before the append began. */
+	uint64_t lag = ticket->timestamp - ticket->persisted;
 
 	*entry = (struct format_entry){
 		.size = ticket->bytes - FORMAT_ENTRY_HEADER_BYTES,
@@ -222,7 +227,7 @@ void append_store(struct pmemstream *stream, const struct ticket *ticket, const 
 int append_finish(struct pmemstream *stream, const struct ticket *first, const struct ticket *last)
 {
 	if (stream->lines)
-		return persist_own(stream, first->timestamp, last->timestamp);
+		return persist_own(stream, first, last->timestamp);
 	for (const struct ticket *ticket = first; ticket <= last; ticket++)
 		window_mark_copied(stream, ticket);
 	progress_note(stream);
@@ -252,6 +257,8 @@ EXPORT IN_ONE_PIECE int pmemstream_append(struct pmemstream *stream, struct pmem
 	struct region *found = region_resolve(stream, region, region_runtime, &generation);
 	if (!found)
 		return -1;
+	/* Asked for early: others write it, and append_take reads it. */
+	__builtin_prefetch(&stream->persisted);
 	/* Long data are checked on their way; the first line has the header and goes last. */
 	bool one_pass = size >= stream->one_pass_bytes;
 	uint32_t data_crc = !one_pass && append_may_fit(stream, found, size) ? format_data_crc(data, size) : 0;
@@ -272,38 +279,50 @@ EXPORT IN_ONE_PIECE int pmemstream_append(struct pmemstream *stream, struct pmem
 }
 
 /* The copy is a mover's, which may be at work when this returns. */
-static __attribute__((noinline)) int start_append(struct pmemstream *stream, struct vdm *vdm, struct region *region,
-						  uint64_t generation, const void *data, size_t size, uint32_t data_crc,
-						  struct ticket *ticket)
+static int start_append(struct pmemstream *stream, struct vdm *vdm, struct region *region, uint64_t generation,
+			const void *data, size_t size, uint32_t data_crc, struct pmemstream_entry *new_entry)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	struct vdm_operation_future copy;
 	struct format_entry entry;
+	struct ticket ticket;
 
 	if (mover_prepare(stream, vdm, data, size, &copy))
 		return -1;
-	if (append_take(stream, region, generation, size, ticket)) {
+	if (append_take(stream, region, generation, size, &ticket)) {
 		mover_cancel(&copy);
 		return -1;
 	}
-	append_header(stream, ticket, data_crc, 0, &entry, header);
-	medium_copy(&stream->medium, stream_at(stream, ticket->off), header, sizeof(header));
-	mover_start(stream, ticket, &entry, &copy);
+	append_header(stream, &ticket, data_crc, 0, &entry, header);
+	medium_copy(&stream->medium, stream_at(stream, ticket.off), header, sizeof(header));
+	mover_start(stream, &ticket, &entry, &copy);
+	append_done(stream, &ticket);
+	if (new_entry)
+		new_entry->offset = ticket.off;
 	return 0;
 }
 
 static IN_ONE_PIECE int copy_append(struct pmemstream *stream, struct region *region, uint64_t generation,
-				    const void *data, size_t size, uint32_t data_crc, struct ticket *ticket)
+				    const void *data, size_t size, uint32_t data_crc,
+				    struct pmemstream_entry *new_entry)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	struct format_entry entry;
+	struct ticket ticket;
 
-	if (append_take(stream, region, generation, size, ticket))
+	if (append_take(stream, region, generation, size, &ticket))
 		return -1;
-	append_header(stream, ticket, data_crc, 0, &entry, header);
-	medium_record(&stream->medium, stream_at(stream, ticket->off), header, sizeof(header), data, size);
-	window_mark_copied(stream, ticket);
+	append_header(stream, &ticket, data_crc, 0, &entry, header);
+	/* The lines of entries that follow are on their way when their turn comes. */
+	const char *ahead = stream_at(stream, ticket.off + AHEAD_BYTES);
+	__builtin_prefetch(ahead, 1);
+	__builtin_prefetch(ahead + LINE_BYTES, 1);
+	medium_record(&stream->medium, stream_at(stream, ticket.off), header, sizeof(header), data, size);
+	window_mark_copied(stream, &ticket);
 	progress_note(stream);
+	append_done(stream, &ticket);
+	if (new_entry)
+		new_entry->offset = ticket.off;
 	return 0;
 }
 
@@ -311,7 +330,6 @@ EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, s
 				   struct pmemstream_region_runtime *region_runtime, const void *data, size_t size,
 				   struct pmemstream_entry *new_entry)
 {
-	struct ticket ticket;
 	uint64_t generation;
 
 	if (check_arguments(stream, data, size))
@@ -322,13 +340,7 @@ EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, s
 	if (!found)
 		return -1;
 	uint32_t data_crc = append_may_fit(stream, found, size) ? format_data_crc(data, size) : 0;
-	int err = !size || mover_is_synchronous(vdm)
-			  ? copy_append(stream, found, generation, data, size, data_crc, &ticket)
-			  : start_append(stream, vdm, found, generation, data, size, data_crc, &ticket);
-	if (err)
-		return -1;
-	append_done(stream, &ticket);
-	if (new_entry)
-		new_entry->offset = ticket.off;
-	return 0;
+	if (!size || mover_is_synchronous(vdm))
+		return copy_append(stream, found, generation, data, size, data_crc, new_entry);
+	return start_append(stream, vdm, found, generation, data, size, data_crc, new_entry);
 }

@@ -30,7 +30,7 @@ bool append_may_fit(struct pmemstream *stream, struct region *region, uint64_t s
 int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, int verdict,
 		uint64_t *deadline_ns);
 
-/* Takes place and timestamp for an entry; 0, or -1 with errno and message and nothing changed. */
+/* Takes place and timestamp for an entry, and fills its slot; 0, or -1 with errno and message and nothing changed. */
 int append_take(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
 		struct ticket *ticket);
 

@@ -17,7 +17,7 @@
 /* Fixes P, takes the regions that grew off their list, and finds their tails at P. */
 static uint64_t fix(struct pmemstream *stream, struct region **grown)
 {
-	spinlock_take(&stream->order);
+	window_take_order(stream);
 	uint64_t persisted = stream_persisted(stream);
 	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
 
@@ -27,8 +27,7 @@ static uint64_t fix(struct pmemstream *stream, struct region **grown)
 	for (struct region *region = *grown; region; region = region->next_grown)
 		region->round_off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
 	for (uint64_t t = persisted + 1; t < next; t++) {
-		/* Filled under the order lock, and not reused before persisted passed it: it holds t or something
-		 * newer. */
+		/* Filled, and not used again while the order lock is held: it holds t. */
 		struct window_slot *slot = window_slot(stream, t);
 		struct region *region = atomic_load_explicit(&slot->region, memory_order_relaxed);
 		uint64_t off = atomic_load_explicit(&slot->off, memory_order_relaxed);

@@ -17,7 +17,7 @@
 
 #include <errno.h>
 
-enum { TURNS_AWAKE = 64, SLEEP_LIMIT_NS = 50000000, POLL_INTERVAL_NS = 50000 };
+enum { PAUSES_LONGEST = 8, TURNS_AWAKE = 64, SLEEP_LIMIT_NS = 50000000, POLL_INTERVAL_NS = 50000 };
 
 /* Flushes and fences whatever is copied, without a gap, up to a timestamp. */
 static void step_lines(struct pmemstream *stream, uint64_t timestamp)
@@ -203,15 +203,39 @@ static inline void await_fence(void)
 #endif
 }
 
-int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
+/* Older ones are in other hands, and about to be done as a rule. Whoever has them wants the line of persisted too, so
+ * that it is looked at seldom. */
+static bool await_next(struct pmemstream *stream, uint64_t first)
 {
-	bool is_next = stream_persisted(stream) == first - 1;
+	await_fence();
+	for (unsigned pauses = 1; stream_persisted(stream) != first - 1; pauses *= 2) {
+		if (pauses > PAUSES_LONGEST)
+			return false;
+		for (unsigned i = 0; i < pauses; i++)
+			spinlock_backoff(0);
+	}
+	return true;
+}
+
+/* Flushes what others copied in front of a timestamp. Whether that was all of it: then the calling thread's own fence
+ * makes everything up to there durable. */
+static bool flush_older(struct pmemstream *stream, uint64_t first)
+{
 	struct window_scan scan;
 
-	if (!is_next) {
-		window_scan(stream, first - 1, true, &scan);
-		if (scan.to == first - 1) {
-			/* All older ones are durable or flushed by this thread: one fence for them and for its own. */
+	window_scan(stream, first - 1, true, &scan);
+	return scan.to == first - 1;
+}
+
+int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last)
+{
+	bool has_copies = atomic_load_explicit(&stream->marker, memory_order_relaxed) != 0;
+	bool is_next = false;
+
+	/* Where all wait for each entry, persisted is not asked for in vain. */
+	if (has_copies) {
+		is_next = stream_persisted(stream) == first - 1;
+		if (!is_next && flush_older(stream, first)) {
 			medium_fence(&stream->medium);
 			raise_own(stream, last);
 			area_raise_persisted(stream, last);
@@ -221,17 +245,8 @@ int persist_own(struct pmemstream *stream, uint64_t first, uint64_t last)
 		}
 	}
 	medium_fence(&stream->medium);
-	if (!is_next) {
-		/* Older ones are in other hands. As a rule they are done by now. */
-		await_fence();
-		is_next = stream_persisted(stream) == first - 1;
-	}
-	if (is_next) {
-		/* All older ones are durable, and only this thread can raise persisted now. */
-		area_store_persisted(stream, last);
-		atomic_store_explicit(&stream->persisted, last, memory_order_release);
-		window_passed(stream, last);
-		progress_note(stream);
+	if (is_next || await_next(stream, first)) {
+		persist_acknowledge(stream, last);
 		return 0;
 	}
 	/* Durable now, acknowledged when the older ones are. */

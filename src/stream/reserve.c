@@ -92,17 +92,20 @@ static int take_reserved(struct pmemstream *stream, struct region *region, uint6
 	bool checksummed = false;
 
 	for (;;) {
+		uint64_t persisted = stream_persisted(stream);
 		spinlock_take(&stream->order);
 		int verdict = admit_publish(stream, region, generation, entry_off, size);
 		if (verdict == ADMIT_OK && checksummed) {
-			window_take(stream, region, size, false, ticket);
+			window_take(stream, region, size, persisted, ticket);
 			let_go(stream, region);
 		}
 		spinlock_leave(&stream->order);
 		if (verdict == EINVAL)
 			return error_set(EINVAL, "no open reservation at offset %zu", (size_t)entry_off);
-		if (verdict == ADMIT_OK && checksummed)
+		if (verdict == ADMIT_OK && checksummed) {
+			window_fill(ticket, false);
 			return 0;
+		}
 		if (verdict == ADMIT_OK) {
 			/* The size is known to fit, so the data can be read. */
 			*data_crc = format_data_crc(stream_at(stream, entry_off + FORMAT_ENTRY_HEADER_BYTES), size);

@@ -137,7 +137,7 @@ struct pmemstream {
 	struct window_slot *slots;
 	struct operation *_Atomic operations; /* one for each slot, made at the first use of a data mover */
 	_Atomic uint64_t serial;              /* from 1, of this process; another one when a region is freed */
-	_Atomic uintptr_t marker;             /* the thread that marked slots; 0: none; or MARKERS_MANY */
+	_Atomic uintptr_t marker;             /* the thread that marked slots copied; 0: none; or MARKERS_MANY */
 
 	/* Constant after opening but in a follower, whose looks change them under the admin mutex. */
 	_Atomic uint32_t epoch;

@@ -2,7 +2,9 @@
  * window.c: which timestamps are taken, copied and durable.
  *
  * Invariant  persisted <= committed < next <= persisted + window + 1. No slot above persisted is reused.
- * Order      slot filled -> word published -> next -> tail: who sees a tail finds the slots of all entries in front.
+ * Order      next -> tail, under the order lock -> slot filled -> word published. So who sees a tail knows of all
+ *            timestamps in front, but may find one of them not filled yet. Who only asks how far everything is finished
+ *            stops there as at one that is TAKEN; who needs its place waits for the few stores (window_filled).
  * Commit     who wants committed looks at the slots above it and above persisted, and raises it by compare-and-swap.
  *            The thread of timestamp committed + 1 stores it plainly while its slot still says TAKEN, since nobody else
  *            passes it then.
@@ -40,12 +42,48 @@ void window_raise_limit(struct pmemstream *stream, struct region *region, uint64
 		htole64(format_checked_encode(stream->header.salt, generation, (limit_off - off) / FORMAT_LIMIT_UNIT)));
 }
 
-/* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out yet, or long persisted. */
+/* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out or filled yet, or long persisted.
+ */
 static uint64_t word_of(struct pmemstream *stream, uint64_t timestamp)
 {
 	uint64_t word = atomic_load_explicit(&window_slot(stream, timestamp)->word, memory_order_acquire);
 
 	return slot_timestamp(word) == timestamp ? word : 0;
+}
+
+uint64_t window_filled(struct pmemstream *stream, uint64_t timestamp)
+{
+	struct window_slot *slot = window_slot(stream, timestamp);
+
+	for (unsigned turn = 0;; turn++) {
+		uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+		if (slot_timestamp(word) >= timestamp)
+			return slot_timestamp(word) == timestamp ? word : 0;
+		spinlock_backoff(turn);
+	}
+}
+
+/* Under the order lock: a timestamp whose slot is not filled yet, or 0. */
+static uint64_t find_unfilled(struct pmemstream *stream)
+{
+	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
+
+	for (uint64_t timestamp = stream_persisted(stream) + 1; timestamp < next; timestamp++)
+		if (!word_of(stream, timestamp))
+			return timestamp;
+	return 0;
+}
+
+void window_take_order(struct pmemstream *stream)
+{
+	for (;;) {
+		spinlock_take(&stream->order);
+		uint64_t unfilled = find_unfilled(stream);
+		if (!unfilled)
+			return;
+		spinlock_leave(&stream->order);
+		window_filled(stream, unfilled);
+	}
 }
 
 static bool is_finished(struct pmemstream *stream, uint64_t timestamp)
@@ -75,12 +113,12 @@ static bool is_only_marker(struct pmemstream *stream)
 	return false;
 }
 
-void window_tell_marked(struct pmemstream *stream, const struct ticket *ticket, bool lone)
+void window_tell_marked(struct pmemstream *stream, uint64_t timestamp, bool lone)
 {
 	if (!is_only_marker(stream))
 		atomic_thread_fence(memory_order_seq_cst);
-	if (!lone || (atomic_load_explicit(&stream->next, memory_order_relaxed) != ticket->timestamp + 1 &&
-		      is_finished(stream, ticket->timestamp + 1)))
+	if (!lone || (atomic_load_explicit(&stream->next, memory_order_relaxed) != timestamp + 1 &&
+		      is_finished(stream, timestamp + 1)))
 		area_publish_committed(stream);
 }
 
@@ -131,8 +169,7 @@ uint64_t window_safe_off(struct pmemstream *stream, struct region *region)
 
 	for (uint64_t timestamp = committed + 1; timestamp < next; timestamp++) {
 		struct window_slot *slot = window_slot(stream, timestamp);
-		uint64_t word = word_of(stream, timestamp);
-		if (!word)
+		if (!window_filled(stream, timestamp))
 			continue; /* persisted meanwhile, and its slot used again for what lies behind the tail read
 				     above */
 		uint64_t off = atomic_load_explicit(&slot->off, memory_order_acquire);

@@ -11,9 +11,9 @@
 /* An entry whose place and timestamp are taken. */
 struct ticket {
 	struct region *region;
-	uint64_t generation;
 	uint64_t timestamp, off;
-	uint64_t bytes; /* header and data */
+	uint64_t bytes;     /* header and data */
+	uint64_t persisted; /* when the append began */
 	struct window_slot *slot;
 	bool limit_raised;
 	bool round_due;
@@ -50,35 +50,28 @@ static inline bool window_has_room(struct pmemstream *stream, uint64_t count)
 void window_raise_limit(struct pmemstream *stream, struct region *region, uint64_t entry_off);
 
 /*
- * Under the order lock, after everything that can fail: gives the entry the next timestamp and the region's tail. more:
- * the next timestamp belongs to the same batch. Raises the region's limit where the entry begins at or behind it.
+ * Under the order lock, after everything that can fail: gives the entry the next timestamp and the region's tail.
+ * Raises the region's limit where the entry begins at or behind it. persisted: as it was before the lock was taken.
+ * Right after it is left, window_fill has to say what the timestamp is for.
  */
-static inline void window_take(struct pmemstream *stream, struct region *region, uint64_t size, bool more,
+static inline void window_take(struct pmemstream *stream, struct region *region, uint64_t size, uint64_t persisted,
 			       struct ticket *ticket)
 {
 	uint64_t timestamp = atomic_load_explicit(&stream->next, memory_order_relaxed);
 	uint64_t off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
 	uint64_t space = format_entry_space(size, stream->alignment);
-	struct window_slot *slot = window_slot(stream, timestamp);
 
 	*ticket = (struct ticket){
 		.region = region,
-		.generation = atomic_load_explicit(&region->generation, memory_order_relaxed),
 		.timestamp = timestamp,
 		.off = off,
 		.bytes = FORMAT_ENTRY_HEADER_BYTES + size,
-		.slot = slot,
+		.persisted = persisted,
+		.slot = window_slot(stream, timestamp),
 		.limit_raised = off >= region->limit_off,
 	};
 	if (ticket->limit_raised)
 		window_raise_limit(stream, region, off);
-	/* Release, so that who reads what is filled in here also sees that persisted passed what stood here before. */
-	atomic_store_explicit(&slot->off, off, memory_order_release);
-	atomic_store_explicit(&slot->bytes, ticket->bytes, memory_order_release);
-	atomic_store_explicit(&slot->region, region, memory_order_release);
-	atomic_store_explicit(&slot->limit_raised, ticket->limit_raised, memory_order_relaxed);
-	atomic_store_explicit(&slot->word, timestamp << SLOT_TIMESTAMP_SHIFT | (more ? SLOT_MORE : 0) | SLOT_TAKEN,
-			      memory_order_release);
 	atomic_store_explicit(&stream->next, timestamp + 1, memory_order_release);
 	atomic_store_explicit(&region->tail_off, off + space, memory_order_release);
 	region->last_timestamp = timestamp;
@@ -91,11 +84,36 @@ static inline void window_take(struct pmemstream *stream, struct region *region,
 	ticket->round_due = stream->appended_bytes >= stream->round_bytes;
 }
 
+/*
+ * Fills the slot of a timestamp that was taken, for others to see. more: the next timestamp belongs to the same batch.
+ * Not under the order lock: another thread wrote the slot's line last, as a rule, and the lock would be held until it
+ * has come.
+ */
+static inline void window_fill(const struct ticket *ticket, bool more)
+{
+	struct window_slot *slot = ticket->slot;
+	uint64_t word = ticket->timestamp << SLOT_TIMESTAMP_SHIFT | (more ? SLOT_MORE : 0) | SLOT_TAKEN;
+
+	/* Release, so that who reads what is filled in here also sees that persisted passed what stood here before. */
+	atomic_store_explicit(&slot->off, ticket->off, memory_order_release);
+	atomic_store_explicit(&slot->bytes, ticket->bytes, memory_order_release);
+	atomic_store_explicit(&slot->region, ticket->region, memory_order_release);
+	atomic_store_explicit(&slot->limit_raised, ticket->limit_raised, memory_order_relaxed);
+	atomic_store_explicit(&slot->word, word, memory_order_release);
+}
+
+/* The word of the slot of a timestamp that was taken, once it is filled; 0 where it holds a later one, since persisted
+ * passed this one. Not under the order lock. */
+uint64_t window_filled(struct pmemstream *stream, uint64_t timestamp);
+
+/* Takes the order lock at a moment in which the slots of all timestamps that were taken are filled. */
+void window_take_order(struct pmemstream *stream);
+
 /* No thread's address. */
 #define MARKERS_MANY ((uintptr_t)1)
 
 /* Tells other processes what became committed with an entry that was just marked; lone: that itself they know. */
-void window_tell_marked(struct pmemstream *stream, const struct ticket *ticket, bool lone);
+void window_tell_marked(struct pmemstream *stream, uint64_t timestamp, bool lone);
 
 /* Says that the entry is whole, by ordinary stores. */
 static inline void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
@@ -112,13 +130,16 @@ static inline void window_mark_copied(struct pmemstream *stream, const struct ti
 		atomic_store_explicit(&stream->committed, ticket->timestamp, memory_order_release);
 	}
 	atomic_store_explicit(&ticket->slot->word, copied, memory_order_release);
-	if (!stream->published)
+	if (!stream->published) {
+		if (__builtin_expect(!atomic_load_explicit(&stream->marker, memory_order_relaxed), 0))
+			atomic_store_explicit(&stream->marker, MARKERS_MANY, memory_order_relaxed);
 		return;
+	}
 	atomic_signal_fence(memory_order_seq_cst);
 	/* Most threads are alone (is_only_marker), and nothing lies behind. */
 	if (!lone || atomic_load_explicit(&stream->marker, memory_order_relaxed) != thread_address() ||
 	    atomic_load_explicit(&stream->next, memory_order_relaxed) != ticket->timestamp + 1)
-		window_tell_marked(stream, ticket, lone);
+		window_tell_marked(stream, ticket->timestamp, lone);
 }
 
 /* Tells other processes of what was finished behind a timestamp before persisted passed that. Where nothing was ever

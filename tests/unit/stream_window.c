@@ -1,12 +1,19 @@
 /*
- * stream_window.c: slots of the window that are used again while another thread looks at them.
+ * stream_window.c: slots of the window that are used again while another thread looks at them, and slots that are not
+ * filled yet.
  *
- * What the other thread does is done inside of a flush of the scan itself, so that it comes at the worst moment each
- * time.
+ * Used again  what the other thread does is done inside of a flush of the scan itself, so that it comes at the worst
+ *             moment each time.
+ * Not filled  the test is an appender that stands still between taking a timestamp and filling its slot, until the
+ *             other thread waits for that, or has given a wrong answer.
  */
-#include "stream/window.h"
+#include "stream/append.h"
+#include "stream/checkpoint.h"
 
+#include <errno.h>
 #include <libminiasync.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -14,65 +21,369 @@
 
 #include <cmocka.h>
 
-enum { MEDIUM_BYTES = 4 << 20, ENTRIES = 3 };
+enum { MEDIUM_BYTES = 4 << 20, ENTRIES = 3, YIELDS = 2000, END_SECONDS = 20 };
 
 static struct medium_ops watched;
 static const struct medium_ops *real;
 static struct pmemstream *stream;
-static bool in_scan;
+static struct pmemstream_region regions[2];
+static struct pmemstream_entry entries[ENTRIES];
+static bool in_scan, raises_one;
+
+/* What was flushed since the scan began. */
+static struct {
+	const char *begin, *end;
+} flushed[64];
+static unsigned flushed_count;
 
 /* The first flush of the scan: all its timestamps become durable, and the last one's slot is being filled anew, with a
- * longer entry than what is left of the medium behind the old one. */
+ * longer entry than what is left of the medium behind the old one. raises_one: the flush of the
+ * first entry, and only that one does. */
 static void op_flush(struct medium *medium, const void *at, size_t bytes)
 {
 	assert_true((const char *)at >= medium->base && bytes <= MEDIUM_BYTES &&
 		    (const char *)at + bytes <= medium->base + MEDIUM_BYTES);
 	real->flush(medium, at, bytes);
-	if (!in_scan)
+	assert_true(flushed_count < 64);
+	flushed[flushed_count].begin = at;
+	flushed[flushed_count++].end = (const char *)at + bytes;
+	if (!in_scan || (raises_one && at != stream_at(stream, entries[0].offset)))
 		return;
 	in_scan = false;
+	if (raises_one) {
+		atomic_store(&stream->persisted, 1);
+		return;
+	}
 	atomic_store(&stream->persisted, ENTRIES);
 	atomic_store(&window_slot(stream, ENTRIES)->bytes, MEDIUM_BYTES);
+}
+
+/* A stream whose flushes are watched, and three entries that were copied and are not durable, no two of them
+ * neighbours, so that each is flushed by itself. */
+static void begin_watched(struct medium *medium, char **base)
+{
+	const struct stream_options options = {.block_size = 64, .salt = 1};
+	struct data_mover_sync *sync = data_mover_sync_new();
+
+	*base = aligned_alloc(MEDIUM_PAGE_BYTES, MEDIUM_BYTES);
+	memset(*base, 0, MEDIUM_BYTES);
+	assert_int_equal(medium_from_range(medium, *base, MEDIUM_BYTES, MEDIUM_CACHE_LINE, true), 0);
+	assert_int_equal(stream_open(&stream, medium, &options), 0);
+	real = stream->medium.ops;
+	watched = *real;
+	watched.flush = op_flush;
+	stream->medium.ops = &watched;
+	flushed_count = 0;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pmemstream_region_allocate(stream, 1 << 20, &regions[i]), 0);
+	for (int i = 0; i < ENTRIES; i++)
+		assert_int_equal(pmemstream_async_append(stream, data_mover_sync_get_vdm(sync), regions[i % 2], NULL,
+							 "entry", 5, &entries[i]),
+				 0);
+	data_mover_sync_delete(sync);
+	flushed_count = 0;
+	in_scan = true;
 }
 
 static void a_slot_that_is_used_again_beside_a_scan_makes_it_flush_nothing_out_of_the_map(void **state)
 {
 	(void)state;
-	const struct stream_options options = {.block_size = 64, .salt = 1};
-	struct data_mover_sync *sync = data_mover_sync_new();
-	char *base = aligned_alloc(MEDIUM_PAGE_BYTES, MEDIUM_BYTES);
-	struct pmemstream_region regions[2];
 	struct window_scan scan;
 	struct medium medium;
+	char *base;
 
-	memset(base, 0, MEDIUM_BYTES);
-	assert_int_equal(medium_from_range(&medium, base, MEDIUM_BYTES, MEDIUM_CACHE_LINE, true), 0);
-	assert_int_equal(stream_open(&stream, &medium, &options), 0);
-	real = stream->medium.ops;
-	watched = *real;
-	watched.flush = op_flush;
-	stream->medium.ops = &watched;
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(pmemstream_region_allocate(stream, 1 << 20, &regions[i]), 0);
-	/* No neighbours, so each is flushed by itself. */
-	for (int i = 0; i < ENTRIES; i++)
-		assert_int_equal(pmemstream_async_append(stream, data_mover_sync_get_vdm(sync), regions[i % 2], NULL,
-							 "entry", 5, NULL),
-				 0);
-	in_scan = true;
+	begin_watched(&medium, &base);
+	raises_one = false;
 	window_scan(stream, ENTRIES, true, &scan);
 	assert_false(in_scan);
 	window_advance(stream, &scan);
 	assert_int_equal(stream_persisted(stream), ENTRIES);
 	pmemstream_delete(&stream);
-	data_mover_sync_delete(sync);
 	free(base);
+}
+
+static bool was_flushed(uint64_t off)
+{
+	const char *at = stream_at(stream, off);
+
+	for (unsigned i = 0; i < flushed_count; i++)
+		if (flushed[i].begin <= at && at + FORMAT_ENTRY_HEADER_BYTES + 5 <= flushed[i].end)
+			return true;
+	return false;
+}
+
+static void an_append_that_is_overtaken_while_it_flushes_older_ones_flushes_the_rest(void **state)
+{
+	(void)state;
+	struct medium medium;
+	char *base;
+
+	begin_watched(&medium, &base);
+	raises_one = true;
+	assert_int_equal(pmemstream_append(stream, regions[0], NULL, "later", 5, NULL), 0);
+	assert_false(in_scan);
+	assert_int_equal(stream_persisted(stream), ENTRIES + 1);
+	for (int i = 1; i < ENTRIES; i++)
+		assert_true(was_flushed(entries[i].offset));
+	pmemstream_delete(&stream);
+	free(base);
+}
+
+struct standstill {
+	struct pmemstream *stream;
+	struct medium medium;
+	char *base;
+	struct pmemstream_region region;
+	struct pmemstream_region_runtime *runtime;
+	struct ticket ticket;
+	/* What another thread asks, and what it was told. */
+	uint64_t (*question)(struct standstill *standstill);
+	uint64_t answer;
+	int answer_errno;
+	_Atomic bool asked, answered;
+};
+
+static uint64_t ask_safe_off(struct standstill *standstill)
+{
+	return window_safe_off(standstill->stream, standstill->ticket.region);
+}
+
+static uint64_t ask_for_region(struct standstill *standstill)
+{
+	return (uint64_t)pmemstream_region_free(standstill->stream, standstill->region);
+}
+
+/* As far as a checkpoint says that the region's entries are durable. */
+static uint64_t ask_for_checkpoint(struct standstill *standstill)
+{
+	pthread_mutex_lock(&standstill->stream->admin);
+	int err = checkpoint_round(standstill->stream, 0);
+	pthread_mutex_unlock(&standstill->stream->admin);
+	return err ? 0 : standstill->ticket.region->round_off;
+}
+
+static void *ask(void *argument)
+{
+	struct standstill *standstill = argument;
+
+	atomic_store(&standstill->asked, true);
+	errno = 0;
+	standstill->answer = standstill->question(standstill);
+	standstill->answer_errno = errno;
+	atomic_store(&standstill->answered, true);
+	return NULL;
+}
+
+static void begin_standstill(struct standstill *standstill)
+{
+	const struct stream_options options = {.block_size = 64, .salt = 1};
+
+	*standstill = (struct standstill){.base = aligned_alloc(MEDIUM_PAGE_BYTES, MEDIUM_BYTES)};
+	memset(standstill->base, 0, MEDIUM_BYTES);
+	assert_int_equal(
+		medium_from_range(&standstill->medium, standstill->base, MEDIUM_BYTES, MEDIUM_CACHE_LINE, true), 0);
+	assert_int_equal(stream_open(&standstill->stream, &standstill->medium, &options), 0);
+	assert_int_equal(pmemstream_region_allocate(standstill->stream, 1 << 20, &standstill->region), 0);
+	assert_int_equal(
+		pmemstream_region_runtime_initialize(standstill->stream, standstill->region, &standstill->runtime), 0);
+	assert_int_equal(
+		pmemstream_append(standstill->stream, standstill->region, standstill->runtime, "first", 5, NULL), 0);
+}
+
+/* Another thread asks; returns when it waits, or has its answer. */
+static pthread_t let_ask(struct standstill *standstill, uint64_t (*question)(struct standstill *))
+{
+	pthread_t other;
+
+	standstill->question = question;
+	standstill->asked = standstill->answered = false;
+	assert_int_equal(pthread_create(&other, NULL, ask, standstill), 0);
+	for (unsigned i = 0; !(atomic_load(&standstill->asked) && i >= YIELDS) && !atomic_load(&standstill->answered);
+	     i++)
+		sched_yield();
+	return other;
+}
+
+static void await_answer(pthread_t other)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += END_SECONDS;
+	if (pthread_clockjoin_np(other, NULL, CLOCK_MONOTONIC, &end))
+		fail_msg("the other thread waits for ever");
+}
+
+static void take(struct standstill *standstill)
+{
+	struct pmemstream *log = standstill->stream;
+	uint64_t persisted = stream_persisted(log);
+
+	spinlock_take(&log->order);
+	window_take(log, standstill->runtime->region, 5, persisted, &standstill->ticket);
+	spinlock_leave(&log->order);
+}
+
+static void finish(struct standstill *standstill)
+{
+	struct pmemstream *log = standstill->stream;
+	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
+	struct format_entry entry;
+
+	append_header(log, &standstill->ticket, format_data_crc("later", 5), 0, &entry, header);
+	append_store(log, &standstill->ticket, header, "later", 5);
+	assert_int_equal(append_finish(log, &standstill->ticket, &standstill->ticket), 0);
+}
+
+/* Takes a timestamp, lets another thread ask, fills the slot when that waits, and ends the append after its answer. */
+static void stand_still_beside(struct standstill *standstill, uint64_t (*question)(struct standstill *))
+{
+	take(standstill);
+	pthread_t other = let_ask(standstill, question);
+	window_fill(&standstill->ticket, false);
+	await_answer(other);
+	finish(standstill);
+}
+
+static void end_standstill(struct standstill *standstill)
+{
+	pmemstream_delete(&standstill->stream);
+	free(standstill->base);
+}
+
+static void entries_are_shown_only_up_to_one_whose_slot_is_not_filled(void **state)
+{
+	(void)state;
+	struct standstill standstill;
+
+	begin_standstill(&standstill);
+	stand_still_beside(&standstill, ask_safe_off);
+	assert_int_equal(standstill.answer, standstill.ticket.off);
+	assert_int_equal(window_safe_off(standstill.stream, standstill.ticket.region),
+			 standstill.ticket.off + append_space(standstill.stream, 5));
+	end_standstill(&standstill);
+}
+
+static void a_region_is_busy_while_a_slot_of_an_append_to_it_is_not_filled(void **state)
+{
+	(void)state;
+	struct standstill standstill;
+
+	begin_standstill(&standstill);
+	stand_still_beside(&standstill, ask_for_region);
+	assert_int_equal(standstill.answer, UINT64_MAX);
+	assert_int_equal(standstill.answer_errno, EBUSY);
+	assert_int_equal(pmemstream_region_free(standstill.stream, standstill.region), 0);
+	end_standstill(&standstill);
+}
+
+static void a_checkpoint_ends_in_front_of_an_entry_whose_slot_is_not_filled(void **state)
+{
+	(void)state;
+	struct standstill standstill;
+
+	begin_standstill(&standstill);
+	stand_still_beside(&standstill, ask_for_checkpoint);
+	assert_int_equal(standstill.answer, standstill.ticket.off);
+	end_standstill(&standstill);
+}
+
+static uint64_t ask_to_append(struct standstill *standstill)
+{
+	return (uint64_t)pmemstream_append(standstill->stream, standstill->region, standstill->runtime, "newer", 5,
+					   NULL);
+}
+
+static void append_copied(struct standstill *standstill)
+{
+	struct data_mover_sync *mover = data_mover_sync_new();
+
+	assert_int_equal(pmemstream_async_append(standstill->stream, data_mover_sync_get_vdm(mover), standstill->region,
+						 standstill->runtime, "copied", 6, NULL),
+			 0);
+	assert_int_equal(pmemstream_wait_persisted(standstill->stream,
+						   pmemstream_committed_timestamp(standstill->stream), UINT64_MAX),
+			 0);
+	data_mover_sync_delete(mover);
+}
+
+static void an_append_is_not_acknowledged_before_an_older_one(void **state)
+{
+	(void)state;
+
+	for (int with_copies = 0; with_copies < 2; with_copies++) {
+		struct standstill standstill;
+		begin_standstill(&standstill);
+		if (with_copies)
+			append_copied(&standstill);
+		take(&standstill);
+		window_fill(&standstill.ticket, false);
+		pthread_t other = let_ask(&standstill, ask_to_append);
+		assert_false(atomic_load(&standstill.answered));
+		assert_int_equal(stream_persisted(standstill.stream), standstill.ticket.timestamp - 1);
+		finish(&standstill);
+		await_answer(other);
+		assert_int_equal(standstill.answer, 0);
+		assert_int_equal(stream_persisted(standstill.stream), standstill.ticket.timestamp + 1);
+		end_standstill(&standstill);
+	}
+}
+
+static uint32_t lag_of_last(struct standstill *standstill, uint64_t bytes)
+{
+	const struct region *region = standstill->runtime->region;
+	uint64_t off = atomic_load(&region->tail_off) - format_entry_space(bytes, standstill->stream->alignment);
+	const unsigned char *header = stream_at(standstill->stream, off);
+
+	return le32_load(header + 20);
+}
+
+static void an_entry_vouches_for_all_that_was_acknowledged_before_it_began(void **state)
+{
+	(void)state;
+	struct standstill standstill;
+
+	begin_standstill(&standstill);
+	assert_int_equal(lag_of_last(&standstill, 5), 1);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(ask_to_append(&standstill), 0);
+		assert_int_equal(lag_of_last(&standstill, 5), 1);
+		append_copied(&standstill);
+		assert_int_equal(lag_of_last(&standstill, 6), 1);
+		await_answer(let_ask(&standstill, ask_to_append));
+		assert_int_equal(lag_of_last(&standstill, 5), 1);
+	}
+	end_standstill(&standstill);
+}
+
+static void entries_of_a_batch_say_so_in_their_slots(void **state)
+{
+	(void)state;
+	struct pmemstream_batch *batch;
+	struct standstill standstill;
+
+	begin_standstill(&standstill);
+	assert_int_equal(pmemstream_batch_begin(standstill.stream, &batch), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pmemstream_batch_add(batch, standstill.region, standstill.runtime, "part", 4), 0);
+	assert_int_equal(pmemstream_batch_commit(&batch, NULL), 0);
+	for (uint64_t timestamp = 2; timestamp <= 4; timestamp++)
+		assert_int_equal(atomic_load(&window_slot(standstill.stream, timestamp)->word) & SLOT_MORE,
+				 timestamp < 4 ? SLOT_MORE : 0);
+	end_standstill(&standstill);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_slot_that_is_used_again_beside_a_scan_makes_it_flush_nothing_out_of_the_map),
+		cmocka_unit_test(an_append_that_is_overtaken_while_it_flushes_older_ones_flushes_the_rest),
+		cmocka_unit_test(entries_are_shown_only_up_to_one_whose_slot_is_not_filled),
+		cmocka_unit_test(a_region_is_busy_while_a_slot_of_an_append_to_it_is_not_filled),
+		cmocka_unit_test(a_checkpoint_ends_in_front_of_an_entry_whose_slot_is_not_filled),
+		cmocka_unit_test(an_append_is_not_acknowledged_before_an_older_one),
+		cmocka_unit_test(an_entry_vouches_for_all_that_was_acknowledged_before_it_began),
+		cmocka_unit_test(entries_of_a_batch_say_so_in_their_slots),
 	};
 
 	return cmocka_run_group_tests_name("stream_window", tests, NULL, NULL);
