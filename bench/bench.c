@@ -215,6 +215,38 @@ char *bench_map_written(const char *path, size_t bytes, int *fd)
 
 /* ---- numbers ---- */
 
+/* The one with that number among those that this process may use; false where there are not so many. */
+static bool choose_processor(unsigned number, unsigned threads, cpu_set_t *chosen)
+{
+	cpu_set_t allowed;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) || threads > (unsigned)CPU_COUNT(&allowed))
+		return false;
+	CPU_ZERO(chosen);
+	for (unsigned processor = 0; processor < CPU_SETSIZE; processor++)
+		if (CPU_ISSET(processor, &allowed) && number-- == 0) {
+			CPU_SET(processor, chosen);
+			return true;
+		}
+	return false;
+}
+
+pthread_t bench_thread(unsigned number, unsigned threads, void *(*run)(void *), void *argument)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	cpu_set_t chosen;
+
+	pthread_attr_init(&attributes);
+	if (choose_processor(number, threads, &chosen))
+		pthread_attr_setaffinity_np(&attributes, sizeof(chosen), &chosen);
+	int err = pthread_create(&thread, &attributes, run, argument);
+	if (err)
+		bench_die("starting a thread", strerror(err));
+	pthread_attr_destroy(&attributes);
+	return thread;
+}
+
 uint64_t bench_now_ns(void)
 {
 	struct timespec now;

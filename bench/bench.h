@@ -6,6 +6,7 @@
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,10 @@ const char *bench_folder(bool disk, const char *where);
 char *bench_map_written(const char *path, size_t bytes, int *fd);
 
 uint64_t bench_now_ns(void);
+
+/* Starts one of so many threads, on a processor of its own where there are as many: a scheduler leaves new threads on
+ * one processor for longer than a round takes. */
+pthread_t bench_thread(unsigned number, unsigned threads, void *(*run)(void *), void *argument);
 
 /* Numbers that repeat with their seed (not 0). */
 uint64_t bench_random(uint64_t *state);

@@ -44,7 +44,7 @@ class Table:
     def __init__(self):
         self.lines = ["| work | against | to reach | measured | reached |", "|---|---|---|---|---|"]
 
-    def row(self, work, against, most, measured, least=None, unit=" x"):
+    def row(self, work, against, most, measured, least=None, unit=" x", note=""):
         """One aim: measured is at most most, or at least least; None: not measured."""
         aim = f"at most {most:,.10g}{unit}" if most is not None else f"at least {least:g}{unit}"
         if measured is None:
@@ -52,7 +52,7 @@ class Table:
             return
         reached = measured <= most if most is not None else measured >= least
         figure = f"{measured:.2f}" if unit == " x" else f"{measured:,.0f}"
-        self.lines.append(f"| {work} | {against} | {aim} | {figure}{unit} | {'yes' if reached else '**no**'} |")
+        self.lines.append(f"| {work} | {against} | {aim} | {figure}{unit}{note} | {'yes' if reached else '**no**'} |")
 
 
 def appends(table, found):
@@ -69,6 +69,23 @@ def appends(table, found):
     table.row("async append of 64 B: faster than", "libpmemlog", None, ratio(found_async[1]), least=8)
 
 
+# Between processors that share a cache a line takes some 30 ns, between others some 160.
+FAR_NS = 80
+
+
+def by_distance(pair, rounds_at_least=3):
+    """The same ratio, apart for rounds in which the processors were near each other and far from each other."""
+    if not pair or "handover_ns" not in pair[0]:
+        return ""
+    rounds = list(zip(pair[0]["handover_ns"], (b / a for a, b in zip(pair[0]["ns"], pair[1]["ns"]))))
+    parts = []
+    for name, chosen in (("near", [way <= FAR_NS for way, _ in rounds]), ("far", [way > FAR_NS for way, _ in rounds])):
+        ratios = [ratio_ for (_, ratio_), wanted in zip(rounds, chosen) if wanted]
+        if len(ratios) >= rounds_at_least:
+            parts.append(f"{statistics.median(ratios):.2f} in {len(ratios)} {name}")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
 def threads(table, found):
     for regions in ("same", "different"):
         for bytes_, least in ((64, 1), (256, 1.3), (1024, 1.5), (4096, 1.5)):
@@ -78,7 +95,7 @@ def threads(table, found):
                                      bytes=bytes_, regions=regions))
             against = "one thread" + (f" (floor: {floor:.2f} x)" if floor else "")
             table.row(f"throughput of two threads, {regions} region{'s' if regions != 'same' else ''}, {size(bytes_)}",
-                      against, None, ratio(pair), least=least)
+                      against, None, ratio(pair), least=least, note=by_distance(pair))
 
 
 def disk(table, found):

@@ -6,6 +6,7 @@
  * The time of a round is from the first thread's begin to the last one's end, divided by the entries of all.
  */
 #include "compare.h"
+#include "handover.h"
 
 #include <errno.h>
 #include <math.h>
@@ -36,6 +37,7 @@ struct measured {
 	size_t size;
 	unsigned threads, count; /* entries of all threads in a round */
 	double ns[BENCH_ROUNDS_MAX];
+	double handover_ns[BENCH_ROUNDS_MAX]; /* just before, where several threads append to memory */
 	struct subject_costs costs;
 	uint64_t page_faults, written_bytes, entries;
 	uint32_t *samples_ns;
@@ -163,8 +165,7 @@ static void run_threads(struct worker *workers, unsigned threads)
 	pthread_barrier_init(&start, NULL, threads);
 	for (unsigned i = 0; i < threads; i++) {
 		workers[i].start = &start;
-		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
-			bench_die("starting a thread", strerror(errno));
+		workers[i].thread = bench_thread(i, threads, work, &workers[i]);
 	}
 	for (unsigned i = 0; i < threads; i++)
 		pthread_join(workers[i].thread, NULL);
@@ -207,6 +208,11 @@ static struct subject_costs costs_of(const struct subject *subject)
 	return costs;
 }
 
+static bool hands_over(const struct comparison *comparison, const struct measured *measured)
+{
+	return measured->threads > 1 && !comparison->disk;
+}
+
 static void run_round(struct comparison *comparison, int round)
 {
 	unsigned order[CASES_MAX];
@@ -220,6 +226,7 @@ static void run_round(struct comparison *comparison, int round)
 		subject->kind->begin(subject->state, measured->threads);
 		struct subject_costs before = costs_of(subject);
 		uint64_t page_faults = bench_page_faults(), written_bytes = bench_written_bytes();
+		double way_ns = hands_over(comparison, measured) ? handover_ns() : 0;
 		double ns = run_case(comparison, measured, NULL);
 		page_faults = bench_page_faults() - page_faults;
 		written_bytes = bench_written_bytes() - written_bytes;
@@ -227,6 +234,7 @@ static void run_round(struct comparison *comparison, int round)
 		if (round < 0)
 			continue;
 		measured->ns[round] = ns;
+		measured->handover_ns[round] = way_ns;
 		measured->page_faults += page_faults;
 		measured->written_bytes += written_bytes;
 		measured->entries += measured->count;
@@ -306,6 +314,8 @@ static void print_case(const struct comparison *comparison, const struct measure
 	bench_result_number(&result, "threads", measured->threads);
 	bench_result_number(&result, "entries", measured->count);
 	bench_result_rounds(&result, "ns", measured->ns, (unsigned)compare->rounds);
+	if (hands_over(comparison, measured))
+		bench_result_rounds(&result, "handover_ns", measured->handover_ns, (unsigned)compare->rounds);
 	bench_result_number(&result, "page_faults", (double)measured->page_faults / entries);
 	if (comparison->disk)
 		bench_result_number(&result, "written_bytes", (double)measured->written_bytes / entries);
