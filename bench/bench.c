@@ -163,13 +163,18 @@ static void remove_folder(void)
 		nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+
 /* A shell does what a signal handler may not do. What is ignored here, because a second signal often follows the first,
  * stays ignored there. */
 static void remove_at_signal(int signal_number)
 {
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	execl("/bin/sh", "sh", "-c", "rm -rf \"$0\"; exit $1", folder, signal_number == SIGINT ? "130" : "143", NULL);
+	int status = 128 + signal_number;
+	char digits[] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10), (char)('0' + status % 10), 0};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		signal(ends[i], SIG_IGN);
+	execl("/bin/sh", "sh", "-c", "rm -rf \"$0\"; exit $1", folder, digits, NULL);
 	_exit(1);
 }
 
@@ -186,8 +191,8 @@ const char *bench_folder(bool disk, const char *where)
 	folder_owner = getpid();
 	atexit(remove_folder);
 	const struct sigaction action = {.sa_handler = remove_at_signal};
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		sigaction(ends[i], &action, NULL);
 	return folder;
 }
 

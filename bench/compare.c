@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 enum {
 	SUBJECTS_MAX = 8,
+	COUNT_MAX = 1 << 24,
 	CASES_MAX = SUBJECTS_MAX * BENCH_LIST_MAX * BENCH_LIST_MAX,
 	MEMORY_ROUND_BYTES = 32 << 20,
 	MEMORY_COUNT_MAX = 100000,
@@ -23,7 +25,8 @@ enum {
 	DISK_COUNT = 100,
 	DISK_COUNT_PER_THREAD = 40,
 	LATENCY_ROUNDS = 3,
-	ENTRY_SPARE_BYTES = 128
+	ENTRY_SPARE_BYTES = 128,
+	SPARE_BYTES = 16 << 20
 };
 
 struct subject {
@@ -77,7 +80,9 @@ const struct subject_kind *subject_find(const char *name, size_t length)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		if (strlen(kinds[i]->name) == length && !memcmp(kinds[i]->name, name, length))
 			return kinds[i];
-	bench_die(name, "no subject begins like that; --help tells which there are");
+	char unknown[64];
+	snprintf(unknown, sizeof(unknown), "%.*s", (int)length, name);
+	bench_die(unknown, "there is no such subject; --help tells which there are");
 }
 
 static unsigned entries_of(const struct comparison *comparison, const struct subject_kind *kind, uint64_t size,
@@ -111,6 +116,23 @@ static size_t room_needed(const struct comparison *comparison, const struct subj
 	return most + (1 << 20);
 }
 
+/* Says so before memory or a disk is full of what is measured. */
+static void check_room(const struct comparison *comparison, const struct subject_kind *kind, const char *folder)
+{
+	struct statvfs system;
+	size_t wanted = room_needed(comparison, kind) + SPARE_BYTES;
+	char why[128];
+
+	if (statvfs(folder, &system))
+		bench_die(folder, strerror(errno));
+	uint64_t left = (uint64_t)system.f_bavail * system.f_frsize;
+	if (left >= wanted)
+		return;
+	snprintf(why, sizeof(why), "%s needs %zu MiB, %zu are left; --count=, --sizes=, --folder= change that",
+		 kind->name, wanted >> 20, (size_t)left >> 20);
+	bench_die(folder, why);
+}
+
 static void open_subjects(struct comparison *comparison, const char *folder)
 {
 	const struct compare *compare = comparison->compare;
@@ -128,6 +150,7 @@ static void open_subjects(struct comparison *comparison, const char *folder)
 		if (kind->missing) {
 			bench_result_text(&result, "missing", kind->missing);
 		} else {
+			check_room(comparison, kind, folder);
 			const struct subject_setup setup = {
 				.disk = comparison->disk,
 				.folder = folder,
@@ -353,8 +376,12 @@ void compare_run(const struct compare *compare)
 
 	comparison = (struct comparison){.compare = compare, .random = compare->seed};
 	comparison.disk = bench_medium_is_disk(compare->medium);
-	if (!compare->rounds || compare->rounds > BENCH_ROUNDS_MAX || !compare->seed)
-		bench_die("--rounds, --seed", "from 1; at most 99 rounds");
+	if (!compare->rounds || compare->rounds > BENCH_ROUNDS_MAX)
+		bench_die("--rounds", "1 to 99");
+	if (!compare->seed)
+		bench_die("--seed", "from 1");
+	if (compare->count > COUNT_MAX)
+		bench_die("--count", "at most 16 Mi entries");
 	for (unsigned i = 0; i < compare->threads.count; i++)
 		if (!compare->threads.values[i] || compare->threads.values[i] > SUBJECT_THREADS_MAX)
 			bench_die("--threads", "1 to 64");

@@ -31,7 +31,7 @@
 #include <immintrin.h>
 #endif
 
-enum { HEAD_BYTES = 32, DISK_ALIGNMENT = 8 };
+enum { HEAD_BYTES = 32, DISK_ALIGNMENT = 8, PAUSES_MAX = 8 };
 
 struct place {
 	_Alignas(MEDIUM_LINE_BYTES) size_t off;
@@ -191,7 +191,7 @@ static void acknowledge(struct floor *floor, uint64_t number)
 		_mm_lfence(); /* or the next look would come before the fence is done */
 #endif
 	for (unsigned turn = 0; atomic_load_explicit(&floor->acknowledged, memory_order_acquire) != number - 1; turn++)
-		for (unsigned i = 0; i <= turn; i++)
+		for (unsigned i = 0; i <= turn && i < PAUSES_MAX; i++)
 			spinlock_backoff(turn);
 	atomic_store_explicit(&floor->acknowledged, number, memory_order_release);
 }

@@ -39,13 +39,12 @@ static void *open_log(const struct subject_setup *setup, char *configuration)
 	log->write = rocksdb_writeoptions_create();
 	rocksdb_options_set_create_if_missing(log->options, 1);
 	rocksdb_options_set_compression(log->options, rocksdb_no_compression);
-	rocksdb_options_set_recycle_log_file_num(log->options, 2);
 	rocksdb_writeoptions_set_sync(log->write, 1);
 	snprintf(path, sizeof(path), "%s/rocksdb", setup->folder);
 	log->db = rocksdb_open(log->options, path, &error);
 	check(error, path);
 	snprintf(configuration, SUBJECT_CONFIGURATION_BYTES,
-		 "WriteOptions.sync=true, recycle_log_file_num=2, no compression, else defaults; one Put an entry");
+		 "WriteOptions.sync=true, no compression, else defaults; one Put an entry");
 	return log;
 }
 

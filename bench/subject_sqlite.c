@@ -11,6 +11,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct log {
 	sqlite3 *db;
@@ -22,6 +23,19 @@ static void run(struct log *log, const char *sql)
 {
 	if (sqlite3_exec(log->db, sql, NULL, NULL, NULL))
 		bench_die(sql, sqlite3_errmsg(log->db));
+}
+
+/* It says yes to a mode that it does not change to. */
+static void expect(struct log *log, const char *question, const char *wanted)
+{
+	sqlite3_stmt *asked;
+
+	if (sqlite3_prepare_v2(log->db, question, -1, &asked, NULL) || sqlite3_step(asked) != SQLITE_ROW)
+		bench_die(question, sqlite3_errmsg(log->db));
+	const char *answer = (const char *)sqlite3_column_text(asked, 0);
+	if (!answer || strcmp(answer, wanted))
+		bench_die(question, answer ? answer : "no answer");
+	sqlite3_finalize(asked);
 }
 
 static void *open_log(const struct subject_setup *setup, char *configuration)
@@ -37,6 +51,9 @@ static void *open_log(const struct subject_setup *setup, char *configuration)
 	if (sqlite3_open(path, &log->db))
 		bench_die(path, sqlite3_errmsg(log->db));
 	run(log, pragmas);
+	expect(log, "PRAGMA journal_mode", "wal");
+	expect(log, "PRAGMA synchronous", "2"); /* FULL */
+	expect(log, "PRAGMA locking_mode", "exclusive");
 	run(log, "CREATE TABLE log (number INTEGER PRIMARY KEY, data BLOB)");
 	if (sqlite3_prepare_v3(log->db, "INSERT INTO log (data) VALUES (?)", -1, SQLITE_PREPARE_PERSISTENT,
 			       &log->insert, NULL))

@@ -138,7 +138,7 @@ def tables(results):
         for result in results:
             if result.get("command", "callgrind") != command or result["work"] == "configuration":
                 continue
-            row = {key: value for key, value in result.items() if key not in ("work", "command", "ns", "samples") and
+            row = {key: value for key, value in result.items() if key not in ("work", "command", "stage", "ns", "samples") and
                    (not key.endswith("_ns") or key in SHOWN_PERCENTILES)}
             if "ns" in result:
                 row.update({"median ns": float(statistics.median(result["ns"])), "fastest": float(min(result["ns"])),
@@ -155,7 +155,7 @@ def show(result):
     if result["work"] == "configuration":
         return f"  {result['subject']} ({result['medium']}): {result.get('configuration') or result['missing']}"
     words = [f"{key} {value:g}" if isinstance(value, (int, float)) else f"{key} {value}" for key, value in result.items()
-             if key not in ("work", "ns", "command", "samples") and (not key.endswith("_ns") or key in SHOWN_PERCENTILES)]
+             if key not in ("work", "ns", "command", "stage", "samples") and (not key.endswith("_ns") or key in SHOWN_PERCENTILES)]
     if "ns" in result:
         words.insert(0, f"{statistics.median(result['ns']):,.1f} ns ({min(result['ns']):,.1f} to {max(result['ns']):,.1f})")
     return f"  {result['work']}: {', '.join(words)}"
@@ -169,6 +169,7 @@ def measure(stage, seed):
         once = name in ("idle", "recover") # processes of their own anyway
         results += merged([run_program(name, options, seed + i) for i in range(1 if once else RUNS)])
     for result in results:
+        result["stage"] = stage
         print(show(result))
     print(f"   {time.monotonic() - began:.0f} s", flush=True)
     (RESULTS / f"{stage}.json").write_text(json.dumps(
@@ -197,8 +198,8 @@ def report():
     targets = bench_targets.table(results)
     lines = ["# Measured", ""]
     lines += [f"- {key}: {value}" for key, value in machine().items()]
-    lines += [f"- seeds: {', '.join(f'{stage} {seed}' for stage, seed in origins.items())}", "", "## Aims", "", *targets,
-              "", "## Configurations", ""]
+    seeds = ", ".join(f"{stage} {seed}" for stage, seed in origins.items())
+    lines += [f"- seeds: {seeds}", "", "## Aims", "", *targets, "", "## Configurations", ""]
     lines += sorted({f"-{show(result)[1:]}" for result in results if result["work"] == "configuration"})
     lines += ["", "## Results", "", "Times are in nanoseconds: the median over the rounds, the fastest and the slowest round. "
               "Of appends and of walks, times and counts are for one entry.", "", *tables(results)]
@@ -206,6 +207,7 @@ def report():
     (RESULTS / "report.md").write_text("\n".join(lines) + "\n")
     print(f"== {(RESULTS / 'report.md').relative_to(ROOT)}, {len(plots)} plots beside it")
     print("\n".join(f"{key}: {value}" for key, value in machine().items()))
+    print(f"seeds: {seeds}")
     print("\n".join(targets))
 
 
@@ -213,10 +215,11 @@ def main():
     arguments = sys.argv[1:]
     seed = int(time.time())
     if arguments and arguments[0].startswith("--seed="):
-        seed = int(arguments.pop(0).partition("=")[2])
+        given = arguments.pop(0).partition("=")[2]
+        seed = int(given) if given.isdigit() else 0
     unknown = [name for name in arguments if name not in STAGES and name != "report"]
     if unknown or not seed:
-        sys.exit(f"bench.py: there are the stages {', '.join(STAGES)}, and report; the seed is not 0")
+        sys.exit(f"bench.py: there are the stages {', '.join(STAGES)}, and report; the seed is a number from 1")
     RESULTS.mkdir(parents=True, exist_ok=True)
     status = 0
     for stage in arguments or STAGES:
@@ -231,4 +234,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -174,6 +174,10 @@ int measure_stream(struct pmemstream *stream, struct pmemstream_region region, c
 		no_memory();
 		goto freed;
 	}
+	if (!result->count) {
+		report("bench: --space is too small: it was full before anything of %zu bytes was measured", of->bytes);
+		goto freed;
+	}
 	result->fences = after.fences - before.fences;
 	result->syncs = after.syncs - before.syncs;
 	err = 0;

@@ -57,6 +57,13 @@ def the_table_fits_a_terminal_and_a_histogram_adds_up():
 
 
 @claim
+def what_did_not_fit_once_is_not_called_fast():
+    done = call("bench", "b", "-s", "64", "-t1", "--durability=batch", "--seconds", "0.1", "--space", "1", status=1)
+    assert b"--space is too small" in done.stderr, done
+    equal(os.listdir("."), [])
+
+
+@claim
 def an_interrupt_leaves_nothing_behind():
     child = start("bench", "b", "--seconds", "60", "--space", "8M", stdout=subprocess.PIPE)
     child.stdout.readline() # it has begun to measure
