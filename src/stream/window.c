@@ -63,12 +63,13 @@ uint64_t window_filled(struct pmemstream *stream, uint64_t timestamp)
 	}
 }
 
-/* Under the order lock: a timestamp whose slot is not filled yet, or 0. */
-static uint64_t find_unfilled(struct pmemstream *stream)
+/* Under the order lock: a timestamp, first or later, whose slot is not filled yet, or 0. */
+static uint64_t find_unfilled(struct pmemstream *stream, uint64_t first)
 {
 	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
+	uint64_t persisted = stream_persisted(stream);
 
-	for (uint64_t timestamp = stream_persisted(stream) + 1; timestamp < next; timestamp++)
+	for (uint64_t timestamp = first > persisted ? first : persisted + 1; timestamp < next; timestamp++)
 		if (!word_of(stream, timestamp))
 			return timestamp;
 	return 0;
@@ -76,9 +77,11 @@ static uint64_t find_unfilled(struct pmemstream *stream)
 
 void window_take_order(struct pmemstream *stream)
 {
+	uint64_t unfilled = 0;
+
 	for (;;) {
 		spinlock_take(&stream->order);
-		uint64_t unfilled = find_unfilled(stream);
+		unfilled = find_unfilled(stream, unfilled);
 		if (!unfilled)
 			return;
 		spinlock_leave(&stream->order);

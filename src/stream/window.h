@@ -164,7 +164,7 @@ uint64_t window_safe_off(struct pmemstream *stream, struct region *region);
 struct window_scan {
 	uint64_t from; /* persisted when the scan began */
 	uint64_t to;   /* every timestamp from from + 1 to here is copied or durable, and no batch is cut; from, too,
-			  where   somebody else raised persisted meanwhile */
+			* where somebody else raised persisted meanwhile */
 	bool flushed;  /* lines were flushed: fence before believing it */
 	uint64_t span_off, span_bytes; /* not flushed: all bytes of those entries and the limits they raised */
 };

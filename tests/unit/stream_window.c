@@ -5,10 +5,11 @@
  * Used again  what the other thread does is done inside of a flush of the scan itself, so that it comes at the worst
  *             moment each time.
  * Not filled  the test is an appender that stands still between taking a timestamp and filling its slot, until the
- *             other thread waits for that, or has given a wrong answer.
+ *             other thread waits for that, as a rule, or has given a wrong answer.
  */
 #include "stream/append.h"
 #include "stream/checkpoint.h"
+#include "stream/progress.h"
 
 #include <errno.h>
 #include <libminiasync.h>
@@ -18,10 +19,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include <cmocka.h>
 
-enum { MEDIUM_BYTES = 4 << 20, ENTRIES = 3, YIELDS = 2000, END_SECONDS = 20 };
+enum { MEDIUM_BYTES = 4 << 20, ENTRIES = 3, YIELDS = 2000, BATCH = 3 };
+#define END_NS UINT64_C(20000000000)
 
 static struct medium_ops watched;
 static const struct medium_ops *real;
@@ -136,6 +139,7 @@ struct standstill {
 	struct pmemstream_region region;
 	struct pmemstream_region_runtime *runtime;
 	struct ticket ticket;
+	struct pmemstream_entry entries[BATCH];
 	/* What another thread asks, and what it was told. */
 	uint64_t (*question)(struct standstill *standstill);
 	uint64_t answer;
@@ -204,14 +208,16 @@ static pthread_t let_ask(struct standstill *standstill, uint64_t (*question)(str
 	return other;
 }
 
-static void await_answer(pthread_t other)
+static void await_answer(struct standstill *standstill, pthread_t other)
 {
-	struct timespec end;
+	uint64_t end_ns = progress_now_ns() + END_NS;
 
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += END_SECONDS;
-	if (pthread_clockjoin_np(other, NULL, CLOCK_MONOTONIC, &end))
-		fail_msg("the other thread waits for ever");
+	while (!atomic_load(&standstill->answered)) {
+		if (progress_now_ns() > end_ns)
+			fail_msg("the other thread waits for ever");
+		sched_yield();
+	}
+	pthread_join(other, NULL);
 }
 
 static void take(struct standstill *standstill)
@@ -241,7 +247,7 @@ static void stand_still_beside(struct standstill *standstill, uint64_t (*questio
 	take(standstill);
 	pthread_t other = let_ask(standstill, question);
 	window_fill(&standstill->ticket, false);
-	await_answer(other);
+	await_answer(standstill, other);
 	finish(standstill);
 }
 
@@ -288,54 +294,101 @@ static void a_checkpoint_ends_in_front_of_an_entry_whose_slot_is_not_filled(void
 	end_standstill(&standstill);
 }
 
+/* Ways to append one or several entries and be told that they are durable. */
 static uint64_t ask_to_append(struct standstill *standstill)
 {
 	return (uint64_t)pmemstream_append(standstill->stream, standstill->region, standstill->runtime, "newer", 5,
-					   NULL);
+					   standstill->entries);
 }
 
-static void append_copied(struct standstill *standstill)
+static uint64_t ask_to_gather(struct standstill *standstill)
+{
+	static char long_piece[8192];
+	const struct iovec pieces[] = {{long_piece, sizeof(long_piece)}, {"newer", 5}};
+
+	return (uint64_t)pmemstream_appendv(standstill->stream, standstill->region, standstill->runtime, pieces, 2,
+					    standstill->entries);
+}
+
+static uint64_t ask_to_publish(struct standstill *standstill)
+{
+	void *data;
+
+	if (pmemstream_reserve(standstill->stream, standstill->region, standstill->runtime, 5, standstill->entries,
+			       &data))
+		return UINT64_MAX;
+	memcpy(data, "newer", 5);
+	return (uint64_t)pmemstream_publish(standstill->stream, standstill->region, standstill->runtime,
+					    standstill->entries[0], 5);
+}
+
+static uint64_t ask_for_batch(struct standstill *standstill)
+{
+	struct pmemstream_batch *batch;
+
+	if (pmemstream_batch_begin(standstill->stream, &batch))
+		return UINT64_MAX;
+	for (int i = 0; i < BATCH; i++)
+		if (pmemstream_batch_add(batch, standstill->region, standstill->runtime, "part", 4))
+			return UINT64_MAX;
+	return (uint64_t)pmemstream_batch_commit(&batch, standstill->entries);
+}
+
+static const struct way {
+	uint64_t (*ask)(struct standstill *standstill);
+	unsigned count;
+} ways[] = {{ask_to_append, 1}, {ask_to_gather, 1}, {ask_to_publish, 1}, {ask_for_batch, BATCH}};
+
+enum { WAYS = sizeof(ways) / sizeof(*ways) };
+
+/* What the headers of a way's entries vouch for: all up to so many timestamps in front of the first. */
+static void assert_lags(struct standstill *standstill, const struct way *way, uint32_t first)
+{
+	for (unsigned i = 0; i < way->count; i++) {
+		const unsigned char *header = stream_at(standstill->stream, standstill->entries[i].offset);
+		assert_int_equal(le32_load(header + 20), first + i);
+	}
+}
+
+static void start_copied(struct standstill *standstill)
 {
 	struct data_mover_sync *mover = data_mover_sync_new();
 
 	assert_int_equal(pmemstream_async_append(standstill->stream, data_mover_sync_get_vdm(mover), standstill->region,
-						 standstill->runtime, "copied", 6, NULL),
+						 standstill->runtime, "copied", 6, standstill->entries),
 			 0);
+	data_mover_sync_delete(mover);
+}
+
+static void append_copied(struct standstill *standstill)
+{
+	start_copied(standstill);
 	assert_int_equal(pmemstream_wait_persisted(standstill->stream,
 						   pmemstream_committed_timestamp(standstill->stream), UINT64_MAX),
 			 0);
-	data_mover_sync_delete(mover);
 }
 
 static void an_append_is_not_acknowledged_before_an_older_one(void **state)
 {
 	(void)state;
 
-	for (int with_copies = 0; with_copies < 2; with_copies++) {
+	for (unsigned i = 0; i < 2 * WAYS; i++) {
+		const struct way *way = &ways[i / 2];
 		struct standstill standstill;
 		begin_standstill(&standstill);
-		if (with_copies)
+		if (i % 2)
 			append_copied(&standstill);
 		take(&standstill);
 		window_fill(&standstill.ticket, false);
-		pthread_t other = let_ask(&standstill, ask_to_append);
+		pthread_t other = let_ask(&standstill, way->ask);
 		assert_false(atomic_load(&standstill.answered));
 		assert_int_equal(stream_persisted(standstill.stream), standstill.ticket.timestamp - 1);
 		finish(&standstill);
-		await_answer(other);
+		await_answer(&standstill, other);
 		assert_int_equal(standstill.answer, 0);
-		assert_int_equal(stream_persisted(standstill.stream), standstill.ticket.timestamp + 1);
+		assert_int_equal(stream_persisted(standstill.stream), standstill.ticket.timestamp + way->count);
 		end_standstill(&standstill);
 	}
-}
-
-static uint32_t lag_of_last(struct standstill *standstill, uint64_t bytes)
-{
-	const struct region *region = standstill->runtime->region;
-	uint64_t off = atomic_load(&region->tail_off) - format_entry_space(bytes, standstill->stream->alignment);
-	const unsigned char *header = stream_at(standstill->stream, off);
-
-	return le32_load(header + 20);
 }
 
 static void an_entry_vouches_for_all_that_was_acknowledged_before_it_began(void **state)
@@ -344,15 +397,21 @@ static void an_entry_vouches_for_all_that_was_acknowledged_before_it_began(void 
 	struct standstill standstill;
 
 	begin_standstill(&standstill);
-	assert_int_equal(lag_of_last(&standstill, 5), 1);
-	for (int i = 0; i < 5; i++) {
-		assert_int_equal(ask_to_append(&standstill), 0);
-		assert_int_equal(lag_of_last(&standstill, 5), 1);
-		append_copied(&standstill);
-		assert_int_equal(lag_of_last(&standstill, 6), 1);
-		await_answer(let_ask(&standstill, ask_to_append));
-		assert_int_equal(lag_of_last(&standstill, 5), 1);
-	}
+	for (int i = 0; i < 3; i++)
+		for (unsigned w = 0; w < WAYS; w++) {
+			assert_int_equal(ways[w].ask(&standstill), 0);
+			assert_lags(&standstill, &ways[w], 1);
+			append_copied(&standstill);
+			assert_lags(&standstill, &ways[0], 1);
+			await_answer(&standstill, let_ask(&standstill, ways[w].ask));
+			assert_lags(&standstill, &ways[w], 1);
+		}
+	/* And for no more: one stands still in front. */
+	take(&standstill);
+	window_fill(&standstill.ticket, false);
+	start_copied(&standstill);
+	assert_lags(&standstill, &ways[0], 2);
+	finish(&standstill);
 	end_standstill(&standstill);
 }
 
