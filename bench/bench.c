@@ -191,8 +191,11 @@ const char *bench_folder(bool disk, const char *where)
 	folder_owner = getpid();
 	atexit(remove_folder);
 	const struct sigaction action = {.sa_handler = remove_at_signal};
-	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
-		sigaction(ends[i], &action, NULL);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		struct sigaction before;
+		if (!sigaction(ends[i], NULL, &before) && before.sa_handler != SIG_IGN)
+			sigaction(ends[i], &action, NULL);
+	}
 	return folder;
 }
 

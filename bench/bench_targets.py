@@ -63,7 +63,6 @@ class Table:
         figure = f"{measured:.2f}" if unit == " x" else f"{measured:,.0f}"
         self.lines.append(f"| {work} | {against} | {aim} | {figure}{unit}{note} | {'yes' if reached else '**no**'} |")
 
-
     def ratio(self, work, against, pair, most=None, least=None, note=""):
         """An aim for how many times the first one's time the second one takes, with the middle half of the rounds."""
         self.row(work, against, most, ratio(pair), least=least, note=spread(pair) + note)
@@ -157,5 +156,5 @@ def table(results):
     found, made = Found(results), Table()
     for part in (appends, threads, disk, reading, memory):
         part(made, found)
-    return made.lines + (["", f"{made.unmeasured} more aims belong to stages that were not measured at this commit."]
+    return made.lines + (["", f"{made.unmeasured} more aims belong to stages or peers that were not measured at this commit."]
                          if made.unmeasured else [])

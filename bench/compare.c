@@ -116,7 +116,7 @@ static size_t room_needed(const struct comparison *comparison, const struct subj
 	return most + (1 << 20);
 }
 
-/* Says so before memory or a disk is full of what is measured. */
+/* Says so before memory or a disk is full of the files that subjects make in front of the first round. */
 static void check_room(const struct comparison *comparison, const struct subject_kind *kind, const char *folder)
 {
 	struct statvfs system;
@@ -247,9 +247,9 @@ static void run_round(struct comparison *comparison, int round)
 		struct measured *measured = &comparison->cases[order[i]];
 		const struct subject *subject = measured->subject;
 		subject->kind->begin(subject->state, measured->threads);
+		double way_ns = hands_over(comparison, measured) ? handover_ns() : 0;
 		struct subject_costs before = costs_of(subject);
 		uint64_t page_faults = bench_page_faults(), written_bytes = bench_written_bytes();
-		double way_ns = hands_over(comparison, measured) ? handover_ns() : 0;
 		double ns = run_case(comparison, measured, NULL);
 		page_faults = bench_page_faults() - page_faults;
 		written_bytes = bench_written_bytes() - written_bytes;

@@ -5,7 +5,7 @@
 #define BENCH_HANDOVER_H
 
 /* Nanoseconds from one thread's store of a word until another thread sees it, by a thousand or two that two threads
- * pass to and fro. Takes less than a millisecond. */
+ * pass to and fro. Takes less than a millisecond, unless they share a processor. */
 double handover_ns(void);
 
 #endif
