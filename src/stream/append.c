@@ -234,6 +234,15 @@ int append_finish(struct pmemstream *stream, const struct ticket *first, const s
 	return persist_until(stream, last->timestamp, UINT64_MAX);
 }
 
+/* The end of an append that succeeded. */
+static inline int conclude(struct pmemstream *stream, const struct ticket *ticket, struct pmemstream_entry *new_entry)
+{
+	append_done(stream, ticket);
+	if (new_entry)
+		new_entry->offset = ticket->off;
+	return 0;
+}
+
 static int check_arguments(struct pmemstream *stream, const void *data, size_t size)
 {
 	if (!stream)
@@ -272,10 +281,7 @@ EXPORT IN_ONE_PIECE int pmemstream_append(struct pmemstream *stream, struct pmem
 	append_store(stream, &ticket, header, data, one_pass ? LINE_BYTES - FORMAT_ENTRY_HEADER_BYTES : size);
 	if (append_finish(stream, &ticket, &ticket))
 		return -1;
-	append_done(stream, &ticket);
-	if (new_entry)
-		new_entry->offset = ticket.off;
-	return 0;
+	return conclude(stream, &ticket, new_entry);
 }
 
 /* The copy is a mover's, which may be at work when this returns. */
@@ -296,10 +302,7 @@ static int start_append(struct pmemstream *stream, struct vdm *vdm, struct regio
 	append_header(stream, &ticket, data_crc, 0, &entry, header);
 	medium_copy(&stream->medium, stream_at(stream, ticket.off), header, sizeof(header));
 	mover_start(stream, &ticket, &entry, &copy);
-	append_done(stream, &ticket);
-	if (new_entry)
-		new_entry->offset = ticket.off;
-	return 0;
+	return conclude(stream, &ticket, new_entry);
 }
 
 static IN_ONE_PIECE int copy_append(struct pmemstream *stream, struct region *region, uint64_t generation,
@@ -320,10 +323,7 @@ static IN_ONE_PIECE int copy_append(struct pmemstream *stream, struct region *re
 	medium_record(&stream->medium, stream_at(stream, ticket.off), header, sizeof(header), data, size);
 	window_mark_copied(stream, &ticket);
 	progress_note(stream);
-	append_done(stream, &ticket);
-	if (new_entry)
-		new_entry->offset = ticket.off;
-	return 0;
+	return conclude(stream, &ticket, new_entry);
 }
 
 EXPORT int pmemstream_async_append(struct pmemstream *stream, struct vdm *vdm, struct pmemstream_region region,

@@ -2,7 +2,8 @@
  * persist.c: from copied to durable.
  *
  * Lines  (BYTE, CACHE_LINE) whoever waits flushes the lines of all copied entries in front of his timestamp and fences
- *        once. A synchronous append fences for itself, at best without a locked instruction: see persist_own.
+ *        once. A synchronous append fences for itself, at best without a locked instruction: see persist_own
+ *        and persist_behind.
  * Pages  whoever waits leads a group or sleeps until its sync is over: group.c.
  * Crash  entries become durable in any order; persisted, and every acknowledgement, moves in timestamp order only.
  */

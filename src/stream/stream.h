@@ -3,10 +3,11 @@
  *
  * Who may touch what:
  *   order lock   next, the tails, limits and reservations of regions: offset and timestamp are taken together under it,
- *                so that inside a region offset order is timestamp order. Held for nanoseconds, by a round for a few
- * microseconds, never across a wait. admin mutex  rounds, allocation, freeing, resizing, closing: what may use fences
- * and syncs of its own. Taken before the order lock, never inside it. atomics      persisted, committed, window slots,
- * tails as readers see them.
+ *                so that inside a region offset order is timestamp order. Held for nanoseconds, by a round for some
+ *                microseconds, never across a wait.
+ *   admin mutex  rounds, allocation, freeing, resizing, closing: what may use fences and syncs of its own.
+ *                Taken before the order lock, never inside it.
+ *   atomics      persisted, committed, window slots, tails as readers see them.
  *
  * Regions live in memory that is only reused for regions until the stream is deleted; who kept a pointer compares the
  * generation, under the order lock to append, after reading to read.

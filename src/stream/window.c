@@ -14,8 +14,8 @@
  * Tell       other processes see no slots, so whoever finishes a timestamp tells them of those behind it, too, that
  *            were finished before. Of two who finish at once each looks behind a full fence, so one sees the other; a
  *            thread that has no others beside it does without. A synchronous append looks only if a later timestamp
- *            was taken by then: one that is taken and copied in the moment until its last two stores are seen may be
- *            told of late, with the next one.
+ *            was taken by then: one that is marked in the moment until its last two stores are seen may be told of
+ *            late, with the next one.
  * Crash      nothing here is on media but the limit; recovery finds the same order in the entries.
  */
 #include "stream/window.h"
@@ -42,8 +42,7 @@ void window_raise_limit(struct pmemstream *stream, struct region *region, uint64
 		htole64(format_checked_encode(stream->header.salt, generation, (limit_off - off) / FORMAT_LIMIT_UNIT)));
 }
 
-/* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out or filled yet, or long persisted.
- */
+/* The word of a timestamp's slot, or 0 if the slot does not hold it: not handed out, not filled, or long persisted. */
 static uint64_t word_of(struct pmemstream *stream, uint64_t timestamp)
 {
 	uint64_t word = atomic_load_explicit(&window_slot(stream, timestamp)->word, memory_order_acquire);
@@ -184,7 +183,8 @@ uint64_t window_safe_off(struct pmemstream *stream, struct region *region)
 	return safe_off;
 }
 
-/* Bytes of the map, from 64 on: the stream's header is no entry's. */
+/* Of the map; end_off 0: nothing yet. No entry begins in the first line, so the first one is never taken for one that
+ * goes on there. */
 struct range {
 	uint64_t off, end_off;
 };

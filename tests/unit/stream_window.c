@@ -40,8 +40,8 @@ static struct {
 static unsigned flushed_count;
 
 /* The first flush of the scan: all its timestamps become durable, and the last one's slot is being filled anew, with a
- * longer entry than what is left of the medium behind the old one. raises_one: the flush of the
- * first entry, and only that one does. */
+ * longer entry than what is left of the medium behind the old one. raises_one: the flush of the first entry, and only
+ * that one does. */
 static void op_flush(struct medium *medium, const void *at, size_t bytes)
 {
 	assert_true((const char *)at >= medium->base && bytes <= MEDIUM_BYTES &&
@@ -61,17 +61,23 @@ static void op_flush(struct medium *medium, const void *at, size_t bytes)
 	atomic_store(&window_slot(stream, ENTRIES)->bytes, MEDIUM_BYTES);
 }
 
-/* A stream whose flushes are watched, and three entries that were copied and are not durable, no two of them
- * neighbours, so that each is flushed by itself. */
-static void begin_watched(struct medium *medium, char **base)
+static void open_stream(struct pmemstream **opened, struct medium *medium, char **base)
 {
 	const struct stream_options options = {.block_size = 64, .salt = 1};
-	struct data_mover_sync *sync = data_mover_sync_new();
 
 	*base = aligned_alloc(MEDIUM_PAGE_BYTES, MEDIUM_BYTES);
 	memset(*base, 0, MEDIUM_BYTES);
 	assert_int_equal(medium_from_range(medium, *base, MEDIUM_BYTES, MEDIUM_CACHE_LINE, true), 0);
-	assert_int_equal(stream_open(&stream, medium, &options), 0);
+	assert_int_equal(stream_open(opened, medium, &options), 0);
+}
+
+/* A stream whose flushes are watched, and three entries that were copied and are not durable, no two of them
+ * neighbours, so that each is flushed by itself. */
+static void begin_watched(struct medium *medium, char **base)
+{
+	struct data_mover_sync *sync = data_mover_sync_new();
+
+	open_stream(&stream, medium, base);
 	real = stream->medium.ops;
 	watched = *real;
 	watched.flush = op_flush;
@@ -180,13 +186,8 @@ static void *ask(void *argument)
 
 static void begin_standstill(struct standstill *standstill)
 {
-	const struct stream_options options = {.block_size = 64, .salt = 1};
-
-	*standstill = (struct standstill){.base = aligned_alloc(MEDIUM_PAGE_BYTES, MEDIUM_BYTES)};
-	memset(standstill->base, 0, MEDIUM_BYTES);
-	assert_int_equal(
-		medium_from_range(&standstill->medium, standstill->base, MEDIUM_BYTES, MEDIUM_CACHE_LINE, true), 0);
-	assert_int_equal(stream_open(&standstill->stream, &standstill->medium, &options), 0);
+	*standstill = (struct standstill){0};
+	open_stream(&standstill->stream, &standstill->medium, &standstill->base);
 	assert_int_equal(pmemstream_region_allocate(standstill->stream, 1 << 20, &standstill->region), 0);
 	assert_int_equal(
 		pmemstream_region_runtime_initialize(standstill->stream, standstill->region, &standstill->runtime), 0);
@@ -418,17 +419,14 @@ static void an_entry_vouches_for_all_that_was_acknowledged_before_it_began(void 
 static void entries_of_a_batch_say_so_in_their_slots(void **state)
 {
 	(void)state;
-	struct pmemstream_batch *batch;
 	struct standstill standstill;
 
 	begin_standstill(&standstill);
-	assert_int_equal(pmemstream_batch_begin(standstill.stream, &batch), 0);
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(pmemstream_batch_add(batch, standstill.region, standstill.runtime, "part", 4), 0);
-	assert_int_equal(pmemstream_batch_commit(&batch, NULL), 0);
-	for (uint64_t timestamp = 2; timestamp <= 4; timestamp++)
+	assert_int_equal(ask_for_batch(&standstill), 0);
+	uint64_t last = stream_persisted(standstill.stream);
+	for (uint64_t timestamp = last - BATCH + 1; timestamp <= last; timestamp++)
 		assert_int_equal(atomic_load(&window_slot(standstill.stream, timestamp)->word) & SLOT_MORE,
-				 timestamp < 4 ? SLOT_MORE : 0);
+				 timestamp < last ? SLOT_MORE : 0);
 	end_standstill(&standstill);
 }
 
