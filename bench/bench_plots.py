@@ -79,8 +79,8 @@ def draw(results, folder):
              if len(points) > 1})
         wanted[f"percentiles-{medium}.svg"] = (
             f"Time of a durable append of 256 bytes, {medium}",
-            "set logscale xy; set xlabel 'percentile'; set ylabel 'us'; set format y '%g'; set xtics ('0' 1, '50' 2, '90' 10, '99' 100, "
-            "'99.9' 1000, '99.99' 10000, '99.999' 100000)",
+            "set logscale xy; set xlabel 'percentile'; set ylabel 'us'; set format y '%g'; "
+            "set xtics ('0' 1, '50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000, '99.999' 100000)",
             microseconds(percentiles(results, work="append", stage=medium, bytes=256, threads=1)))
     recovered = sorted((r["data_bytes"], statistics.median(r["ns"]) / 1e6) for r in results if r["work"] == "recover")
     wanted["recovery.svg"] = ("Opening a stream whose writer was killed", "set logscale x 2; set yrange [0:]; "

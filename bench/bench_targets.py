@@ -104,10 +104,10 @@ def threads(table, found):
         for bytes_, least in ((64, 1), (256, 1.3), (1024, 1.5), (4096, 1.5)):
             pair = found.pair("append", {"threads": 2}, {"threads": 1}, subject="stream", medium="memory", bytes=bytes_,
                               regions=regions)
-            bounds = [(name, ratio(found.pair("append", {"threads": 2}, {"threads": 1}, subject=subject, medium="memory",
-                                              bytes=bytes_, regions=same)))
-                      for subject, same, name in (("floor", regions, "floor"), ("floor_ordered", "same", "floor_ordered"))]
-            told = ", ".join(f"{name} {bound:.2f} x" for name, bound in bounds if bound)
+            bounds = {subject: ratio(found.pair("append", {"threads": 2}, {"threads": 1}, subject=subject, medium="memory",
+                                                bytes=bytes_, regions=where))
+                      for subject, where in (("floor", regions), ("floor_ordered", "same"))}
+            told = ", ".join(f"{subject} {bound:.2f} x" for subject, bound in bounds.items() if bound)
             table.ratio(f"throughput of two threads, {regions} region{'s' if regions != 'same' else ''}, {size(bytes_)}",
                         f"one thread{f' ({told})' if told else ''}", pair, least=least, note=by_distance(pair))
 
