@@ -23,6 +23,8 @@ enum { READ_UNASKED_BYTES = 4096, AHEAD_BYTES = 1024 };
 /* What it calls becomes part of it, where the compiler sees it: the processor holds back all that follows a fence, and
  * what does not fit in front of the next one costs its full time (docs/design/performance.md). */
 #define IN_ONE_PIECE __attribute__((flatten))
+/* What seldom happens stands apart: its variables would take registers from the rest. */
+#define APART __attribute__((noinline, cold))
 
 uint64_t append_thread_token(void)
 {
@@ -34,7 +36,7 @@ uint64_t append_thread_token(void)
 	return own;
 }
 
-static int admit_reserved(struct pmemstream *stream, const struct region *region)
+static APART int admit_reserved(struct pmemstream *stream, const struct region *region)
 {
 	uint64_t own = append_thread_token();
 
@@ -129,8 +131,8 @@ static int wait_for_tail(struct pmemstream *stream, struct region *region, uint6
 	}
 }
 
-int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, int verdict,
-		uint64_t *deadline_ns)
+APART int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space,
+		      int verdict, uint64_t *deadline_ns)
 {
 	if (verdict > 0)
 		return refuse(stream, region, space, verdict);
@@ -150,27 +152,48 @@ int append_wait(struct pmemstream *stream, struct region *region, uint64_t gener
 	return err;
 }
 
-int append_take(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
-		struct ticket *ticket)
+/* One attempt: ADMIT_OK and the ticket, or why not. */
+static inline int take_once(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
+			    uint64_t space, struct ticket *ticket)
+{
+	/* In front of the lock, which is not held until the line has come. */
+	uint64_t persisted = stream_persisted(stream);
+
+	spinlock_take(&stream->order);
+	int verdict = admit(stream, region, generation, space, 1);
+	if (__builtin_expect(verdict == ADMIT_OK, 1))
+		window_take(stream, region, size, persisted, ticket);
+	spinlock_leave(&stream->order);
+	return verdict;
+}
+
+static APART int take_again(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
+			    int verdict, struct ticket *ticket)
 {
 	uint64_t space = append_space(stream, size);
 	uint64_t deadline_ns = 0;
 
-	for (;;) {
-		/* In front of the lock, which is not held until the line has come. */
-		uint64_t persisted = stream_persisted(stream);
-		spinlock_take(&stream->order);
-		int verdict = admit(stream, region, generation, space, 1);
-		if (verdict == ADMIT_OK)
-			window_take(stream, region, size, persisted, ticket);
-		spinlock_leave(&stream->order);
-		if (verdict == ADMIT_OK) {
-			window_fill(ticket, false);
-			return 0;
-		}
+	while (verdict != ADMIT_OK) {
 		if (append_wait(stream, region, generation, space, verdict, &deadline_ns))
 			return -1;
+		verdict = take_once(stream, region, generation, size, space, ticket);
 	}
+	return 0;
+}
+
+int append_take(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
+		struct ticket *ticket)
+{
+	int verdict = take_once(stream, region, generation, size, append_space(stream, size), ticket);
+
+	if (__builtin_expect(verdict != ADMIT_OK, 0)) {
+		struct ticket late; /* so that the other one may live in registers */
+		if (take_again(stream, region, generation, size, verdict, &late))
+			return -1;
+		*ticket = late;
+	}
+	window_fill(ticket, false);
+	return 0;
 }
 
 void append_header(struct pmemstream *stream, const struct ticket *ticket, uint32_t data_crc, uint16_t flags,
@@ -285,8 +308,9 @@ EXPORT IN_ONE_PIECE int pmemstream_append(struct pmemstream *stream, struct pmem
 }
 
 /* The copy is a mover's, which may be at work when this returns. */
-static int start_append(struct pmemstream *stream, struct vdm *vdm, struct region *region, uint64_t generation,
-			const void *data, size_t size, uint32_t data_crc, struct pmemstream_entry *new_entry)
+static __attribute__((noinline)) int start_append(struct pmemstream *stream, struct vdm *vdm, struct region *region,
+						  uint64_t generation, const void *data, size_t size, uint32_t data_crc,
+						  struct pmemstream_entry *new_entry)
 {
 	unsigned char header[FORMAT_ENTRY_HEADER_BYTES];
 	struct vdm_operation_future copy;

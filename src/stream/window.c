@@ -196,13 +196,13 @@ static bool is_current(struct pmemstream *stream, const struct window_scan *scan
 	return stream_persisted(stream) == scan->from;
 }
 
-static bool flush_range(struct pmemstream *stream, const struct range *range, struct window_scan *scan)
+static bool flush_range(struct pmemstream *stream, struct range range, struct window_scan *scan)
 {
-	if (!range->end_off)
+	if (!range.end_off)
 		return true;
 	if (!is_current(stream, scan))
 		return false;
-	medium_flush(&stream->medium, stream_at(stream, range->off), range->end_off - range->off);
+	medium_flush(&stream->medium, stream_at(stream, range.off), range.end_off - range.off);
 	scan->flushed = true;
 	return true;
 }
@@ -215,10 +215,9 @@ static void include(struct range *span, uint64_t off, uint64_t bytes)
 		span->end_off = off + bytes;
 }
 
-static struct range limit_of(struct pmemstream *stream, uint64_t timestamp)
+static struct range limit_of(const struct window_slot *slot)
 {
-	const struct region *region =
-		atomic_load_explicit(&window_slot(stream, timestamp)->region, memory_order_acquire);
+	const struct region *region = atomic_load_explicit(&slot->region, memory_order_acquire);
 	uint64_t off = atomic_load_explicit(&region->off, memory_order_relaxed) + FORMAT_REGION_LIMIT_OFF;
 
 	return (struct range){off, off + sizeof(uint64_t)};
@@ -226,26 +225,25 @@ static struct range limit_of(struct pmemstream *stream, uint64_t timestamp)
 
 /* Adds a copied entry, and the limit that it raised, to the range: lines are flushed neighbours together, as most
  * entries are, pages are one span. */
-static inline bool add_copied(struct pmemstream *stream, uint64_t timestamp, bool flush, struct range *range,
-			      struct window_scan *scan)
+static inline bool add_copied(struct pmemstream *stream, const struct window_slot *slot, bool flush,
+			      struct range *range, struct window_scan *scan)
 {
-	struct window_slot *slot = window_slot(stream, timestamp);
 	uint64_t off = atomic_load_explicit(&slot->off, memory_order_acquire);
 	uint64_t bytes = atomic_load_explicit(&slot->bytes, memory_order_acquire);
 
 	if (__builtin_expect(atomic_load_explicit(&slot->limit_raised, memory_order_acquire), 0)) {
-		struct range limit = limit_of(stream, timestamp);
+		struct range limit = limit_of(slot);
 		if (!flush)
 			include(range, limit.off, sizeof(uint64_t));
-		else if (!flush_range(stream, &limit, scan))
+		else if (!flush_range(stream, limit, scan))
 			return false;
 	}
 	if (!flush) {
 		include(range, off, bytes);
 		return true;
 	}
-	if (off - range->end_off >= LINE_BYTES) {
-		if (!flush_range(stream, range, scan))
+	if (__builtin_expect(off - range->end_off >= LINE_BYTES, 0)) {
+		if (!flush_range(stream, *range, scan))
 			return false;
 		range->off = off;
 	}
@@ -261,17 +259,18 @@ void window_scan(struct pmemstream *stream, uint64_t timestamp, bool flush, stru
 
 	*scan = (struct window_scan){.from = from};
 	for (uint64_t t = from + 1; current && (t <= timestamp || inside_batch); t++) {
-		uint64_t word = word_of(stream, t);
-		if (!word || slot_state(word) == SLOT_TAKEN)
+		const struct window_slot *slot = window_slot(stream, t);
+		uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+		if (slot_timestamp(word) != t || slot_state(word) == SLOT_TAKEN)
 			break;
 		if (slot_state(word) == SLOT_COPIED)
-			current = add_copied(stream, t, flush, &range, scan);
+			current = add_copied(stream, slot, flush, &range, scan);
 		inside_batch = word & SLOT_MORE;
 		if (!inside_batch)
 			to = t;
 	}
 	if (flush)
-		current = current && flush_range(stream, &range, scan);
+		current = current && flush_range(stream, range, scan);
 	else
 		current = is_current(stream, scan);
 	scan->to = current ? to : from;
