@@ -477,7 +477,7 @@ int pmemstream_series_append(struct pmemstream_series *series, const void *data,
  * keep_ns a checkpoint (two fences or syncs) where one of the regions has entries that none covers. */
 int pmemstream_series_retain(struct pmemstream_series *series);
 /* The regions of a series, oldest first. count: room in regions; gets how many there are, which may be more. 0; or -1
- * with EINVAL, ENOMEM. */
+ * with EINVAL, ENOMEM, EBADMSG (the header of a region of the stream is damaged: it may be one of them). */
 int pmemstream_series_list(struct pmemstream *stream, const char *name, struct pmemstream_region *regions,
 			   size_t *count);
 

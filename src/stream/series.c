@@ -64,8 +64,9 @@ static int compare_segments(const void *a, const void *b)
 	return left->number < right->number ? -1 : left->number > right->number;
 }
 
-/* All regions of a series, in order of number; the caller frees them. */
-static int list(struct pmemstream *stream, const char *name, struct segment **segments, size_t *count)
+/* All regions of a series, in order of number; the caller frees them. strict: a region that cannot be read, and may be
+ * one of them, is an error; otherwise it is left out, and the series goes on with the rest. */
+static int list(struct pmemstream *stream, const char *name, bool strict, struct segment **segments, size_t *count)
 {
 	struct pmemstream_region_iterator *iterator;
 	struct segment *found = NULL;
@@ -78,16 +79,20 @@ static int list(struct pmemstream *stream, const char *name, struct segment **se
 		struct segment segment = {.region = pmemstream_region_iterator_get(iterator)};
 		if (segment.region.offset == UINT64_MAX && errno != ESTALE)
 			break;
-		if (segment.region.offset == UINT64_MAX ||
-		    pmemstream_region_get_info(stream, segment.region, &segment.info) ||
-		    !number_of(name, segment.info.label, &segment.number))
+		if (segment.region.offset == UINT64_MAX)
+			continue;
+		if (pmemstream_region_get_info(stream, segment.region, &segment.info)) {
+			if (!strict || errno == EINVAL) /* freed meanwhile */
+				continue;
+			goto fail;
+		}
+		if (!number_of(name, segment.info.label, &segment.number))
 			continue;
 		if (used == room) {
 			struct segment *more = realloc(found, (room * 2 + 8) * sizeof(*more));
 			if (!more) {
-				free(found);
-				pmemstream_region_iterator_delete(&iterator);
-				return error_set(ENOMEM, "no memory for the regions of series \"%s\"", name);
+				error_set(ENOMEM, "no memory for the regions of series \"%s\"", name);
+				goto fail;
 			}
 			found = more;
 			room = room * 2 + 8;
@@ -100,6 +105,10 @@ static int list(struct pmemstream *stream, const char *name, struct segment **se
 	*segments = found;
 	*count = used;
 	return 0;
+fail:
+	free(found);
+	pmemstream_region_iterator_delete(&iterator);
+	return -1;
 }
 
 static int check_name(const char *name)
@@ -119,7 +128,7 @@ EXPORT int pmemstream_series_open(struct pmemstream *stream, const char *name,
 
 	if (!stream || !config || !series || !config->region_bytes)
 		return error_set(EINVAL, "no stream, config, size of its regions, or place for the series");
-	if (check_name(name) || stream_writable(stream) || list(stream, name, &segments, &count))
+	if (check_name(name) || stream_writable(stream) || list(stream, name, false, &segments, &count))
 		return -1;
 	if (count && !(newest = region_find(stream, segments[count - 1].region, &generation))) {
 		free(segments);
@@ -173,7 +182,7 @@ static int list_for_retention(struct pmemstream_series *series, struct segment *
 	struct pmemstream *stream = series->stream;
 	bool covered = true;
 
-	if (list(stream, series->name, segments, count))
+	if (list(stream, series->name, false, segments, count))
 		return -1;
 	for (size_t i = 0; i + 1 < *count; i++)
 		covered = covered && is_covered(&(*segments)[i]);
@@ -183,7 +192,7 @@ static int list_for_retention(struct pmemstream_series *series, struct segment *
 	pthread_mutex_lock(&stream->admin);
 	int err = checkpoint_round(stream, 0);
 	pthread_mutex_unlock(&stream->admin);
-	return err ? -1 : list(stream, series->name, segments, count);
+	return err ? -1 : list(stream, series->name, false, segments, count);
 }
 
 /* Under the series' mutex. Frees from the front; a region that is in use stays until the next time. */
@@ -233,7 +242,7 @@ static int adopt(struct pmemstream_series *series, const char *label)
 	struct segment *segments;
 	size_t count;
 
-	if (list(series->stream, series->name, &segments, &count))
+	if (list(series->stream, series->name, false, &segments, &count))
 		return -1;
 	int err = count ? set_newest(series, segments[count - 1].region, segments[count - 1].number) : 0;
 	free(segments);
@@ -333,7 +342,7 @@ EXPORT int pmemstream_series_list(struct pmemstream *stream, const char *name, s
 
 	if (!stream || !count || (!regions && *count))
 		return error_set(EINVAL, "no %s", stream ? "place for the regions or their number" : "stream");
-	if (check_name(name) || list(stream, name, &segments, &found))
+	if (check_name(name) || list(stream, name, true, &segments, &found))
 		return -1;
 	for (size_t i = 0; i < found && i < *count; i++)
 		regions[i] = segments[i].region;

@@ -304,6 +304,28 @@ static void a_region_in_use_stays_until_the_next_time(void **state)
 	pmemstream_series_close(&series);
 }
 
+static void a_list_with_a_region_that_cannot_be_read_is_no_list(void **state)
+{
+	struct pmemstream_region regions[REGIONS_MAX], other;
+	struct pmemstream_series *series = open_series(0, 0);
+	size_t count = REGIONS_MAX;
+
+	(void)state;
+	append(series, 12);
+	assert_int_equal(pmemstream_series_list(opened.stream, "s", regions, &count), 0);
+	assert_true(count > 1);
+	assert_int_equal(pmemstream_region_allocate(opened.stream, REGION_BYTES, &other), 0);
+	size_t label_off = regions[1].offset + FORMAT_REGION_LABEL_OFF;
+	mapped_write(&opened.file, "x", 1, label_off);
+	assert_int_equal(pmemstream_series_list(opened.stream, "s", regions, &count), -1);
+	assert_int_equal(errno, EBADMSG);
+	/* What is appended does not depend on it. */
+	append(series, 12);
+	mapped_write(&opened.file, "s", 1, label_off);
+	assert_int_equal(pmemstream_series_list(opened.stream, "s", regions, &count), 0);
+	pmemstream_series_close(&series);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +339,7 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(a_clock_that_is_set_back_keeps_everything, begin, end),
 		cmocka_unit_test_setup_teardown(a_region_in_use_stays_until_the_next_time, begin, end),
+		cmocka_unit_test_setup_teardown(a_list_with_a_region_that_cannot_be_read_is_no_list, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("stream_series", tests, NULL, NULL);
