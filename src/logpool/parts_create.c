@@ -5,6 +5,7 @@
  * half made. Existing files are taken only when their first page is zero; they keep their mode.
  */
 #include "base/error.h"
+#include "base/file_limit.h"
 #include "logpool/format.h"
 #include "logpool/header.h"
 #include "logpool/listing.h"
@@ -32,6 +33,9 @@ static int check_wanted(const struct part *part)
 
 static int allocate(const struct part *part)
 {
+	if (!file_limit_allows(part->size))
+		return error_set(EFBIG, "%s: %llu bytes are more than this process may give a file (ulimit -f)",
+				 part->path, (unsigned long long)part->size);
 	int err = posix_fallocate(part->fd, 0, (off_t)part->size);
 
 	if (!err)

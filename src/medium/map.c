@@ -7,6 +7,7 @@
  * it and the mapping is for reading: see medium_write_by_file.
  */
 #include "base/error.h"
+#include "base/file_limit.h"
 #include "medium/medium.h"
 #include "medium/one_pass.h"
 
@@ -18,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -376,10 +376,8 @@ static const struct medium_ops file_ops = {
 
 void medium_write_by_file(struct medium *medium, int fd)
 {
-	struct rlimit limit;
-
 	/* Above the limit a write would end the process, a store would not. */
-	if (medium->ops != &page_ops || getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur < medium->size)
+	if (medium->ops != &page_ops || !file_limit_allows(medium->size))
 		return;
 	medium->fd = fd;
 	medium->ops = &file_ops;

@@ -10,6 +10,7 @@
 #include "stream/file.h"
 
 #include "base/error.h"
+#include "base/file_limit.h"
 #include "stream/format.h"
 
 #include <errno.h>
@@ -73,6 +74,9 @@ static int sync_folder(const char *path)
 
 static int write_zeros(int fd, const char *path, uint64_t from, uint64_t to)
 {
+	if (!file_limit_allows(to))
+		return error_set(EFBIG, "%s: %zu bytes are more than this process may give a file (ulimit -f)", path,
+				 (size_t)to);
 	int err = posix_fallocate(fd, (off_t)from, (off_t)(to - from));
 
 	if (err)

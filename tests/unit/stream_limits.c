@@ -3,7 +3,9 @@
  */
 #include <libpmemstream.h>
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -11,6 +13,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,7 +271,37 @@ static void a_size_that_cannot_be_is_refused_before_anything_is_written(void **s
 	unlink(path);
 }
 
+static bool disk_is_full;
+
+/* The library's, too: a full disk gives what it has. */
+int posix_fallocate(int fd, off_t off, off_t bytes)
+{
+	int (*allocate)(int, off_t, off_t) = (int (*)(int, off_t, off_t))dlsym(RTLD_NEXT, "posix_fallocate64");
+	int err = allocate(fd, off, disk_is_full ? bytes / 2 : bytes);
+
+	return disk_is_full ? ENOSPC : err;
+}
+
 static void a_full_disk_stops_growth_and_nothing_else(void **state)
+{
+	(void)state;
+	struct pmemstream_region region;
+	struct pmemstream *stream = create(&region);
+
+	disk_is_full = true;
+	assert_fails(pmemstream_resize(stream, 2 * STREAM_BYTES), ENOSPC);
+	disk_is_full = false;
+	assert_size(STREAM_BYTES);
+	assert_int_equal(pmemstream_append(stream, region, NULL, "x", 1, NULL), 0);
+	assert_int_equal(pmemstream_region_allocate(stream, 1000, NULL), 0);
+	assert_int_equal(pmemstream_resize(stream, 2 * STREAM_BYTES), 0);
+	pmemstream_delete(&stream);
+	assert_int_equal(pmemstream_open(&stream, path, NULL), 0);
+	pmemstream_delete(&stream);
+	unlink(path);
+}
+
+static void a_limit_on_file_sizes_is_an_error_not_the_end_of_the_process(void **state)
 {
 	(void)state;
 	int status;
@@ -277,9 +310,9 @@ static void a_full_disk_stops_growth_and_nothing_else(void **state)
 	pid_t child = fork();
 	if (!child) {
 		const struct rlimit limit = {STREAM_BYTES + 8192, STREAM_BYTES + 8192};
+		const struct pmemstream_config larger = {.size = 2 * STREAM_BYTES};
 		struct pmemstream_region region;
-		struct pmemstream *stream = create(&region);
-		signal(SIGXFSZ, SIG_IGN);
+		struct pmemstream *stream = create(&region), *second;
 		setrlimit(RLIMIT_FSIZE, &limit);
 		if (!pmemstream_resize(stream, 2 * STREAM_BYTES) || errno != EFBIG)
 			_exit(1);
@@ -288,7 +321,10 @@ static void a_full_disk_stops_growth_and_nothing_else(void **state)
 		    pmemstream_region_allocate(stream, 1000, NULL) || pmemstream_resize(stream, STREAM_BYTES + 4096))
 			_exit(2);
 		pmemstream_delete(&stream);
-		_exit(pmemstream_open(&stream, path, NULL) ? 3 : 0);
+		if (!pmemstream_create(&second, "limited.stream", &larger) || errno != EFBIG ||
+		    !access("limited.stream", F_OK))
+			_exit(3);
+		_exit(pmemstream_open(&stream, path, NULL) ? 4 : 0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
@@ -397,6 +433,7 @@ int main(void)
 		cmocka_unit_test(flags_that_mean_nothing_together_are_refused),
 		cmocka_unit_test(a_size_that_cannot_be_is_refused_before_anything_is_written),
 		cmocka_unit_test(a_full_disk_stops_growth_and_nothing_else),
+		cmocka_unit_test(a_limit_on_file_sizes_is_an_error_not_the_end_of_the_process),
 		cmocka_unit_test(a_stream_grows_while_others_append_and_read),
 		cmocka_unit_test(waits_take_any_time_limit_and_no_signal_ends_them),
 	};
