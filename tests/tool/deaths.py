@@ -131,7 +131,7 @@ def a_full_disk_is_told_and_leaves_no_file():
 def a_limit_of_the_size_of_files_is_an_error_with_a_message():
     done = subprocess.run([TOOL, "create", "a", "--size", "1M"], capture_output=True, text=True, timeout=60, check=False, env=environment(),
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)))
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "File too large" in done.stderr, done
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "ulimit -f" in done.stderr, done
     equal(os.listdir("."), [])
 
 
