@@ -188,10 +188,8 @@ static bool append_inside(struct pmemstream *stream, const struct region *region
 	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
 
 	for (uint64_t t = stream_persisted(stream) + 1; t < next; t++) {
-		struct window_slot *slot = window_slot(stream, t);
-		uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
-		if (slot_timestamp(word) == t && slot_state(word) == SLOT_TAKEN &&
-		    atomic_load_explicit(&slot->region, memory_order_relaxed) == region)
+		struct window_place place;
+		if (window_find(stream, t, &place) && place.taken && place.region == region)
 			return true;
 	}
 	return false;
@@ -201,7 +199,7 @@ static int close_region(struct pmemstream *stream, struct region *region, uint64
 {
 	int err = 0;
 
-	window_take_order(stream);
+	spinlock_take(&stream->order);
 	if (atomic_load_explicit(&region->generation, memory_order_relaxed) != generation)
 		err = EINVAL;
 	else if (region->reserved || append_inside(stream, region))

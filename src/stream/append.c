@@ -154,7 +154,7 @@ APART int append_wait(struct pmemstream *stream, struct region *region, uint64_t
 
 /* One attempt: ADMIT_OK and the ticket, or why not. */
 static inline int take_once(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
-			    uint64_t space, struct ticket *ticket)
+			    uint64_t space, struct window_note *note, struct ticket *ticket)
 {
 	/* In front of the lock, which is not held until the line has come. */
 	uint64_t persisted = stream_persisted(stream);
@@ -162,13 +162,13 @@ static inline int take_once(struct pmemstream *stream, struct region *region, ui
 	spinlock_take(&stream->order);
 	int verdict = admit(stream, region, generation, space, 1);
 	if (__builtin_expect(verdict == ADMIT_OK, 1))
-		window_take(stream, region, size, persisted, ticket);
+		window_take(stream, region, size, persisted, note, false, ticket);
 	spinlock_leave(&stream->order);
 	return verdict;
 }
 
 static APART int take_again(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
-			    int verdict, struct ticket *ticket)
+			    struct window_note *note, int verdict, struct ticket *ticket)
 {
 	uint64_t space = append_space(stream, size);
 	uint64_t deadline_ns = 0;
@@ -176,23 +176,22 @@ static APART int take_again(struct pmemstream *stream, struct region *region, ui
 	while (verdict != ADMIT_OK) {
 		if (append_wait(stream, region, generation, space, verdict, &deadline_ns))
 			return -1;
-		verdict = take_once(stream, region, generation, size, space, ticket);
+		verdict = take_once(stream, region, generation, size, space, note, ticket);
 	}
 	return 0;
 }
 
 int append_take(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
-		struct ticket *ticket)
+		struct window_note *note, struct ticket *ticket)
 {
-	int verdict = take_once(stream, region, generation, size, append_space(stream, size), ticket);
+	int verdict = take_once(stream, region, generation, size, append_space(stream, size), note, ticket);
 
 	if (__builtin_expect(verdict != ADMIT_OK, 0)) {
 		struct ticket late; /* so that the other one may live in registers */
-		if (take_again(stream, region, generation, size, verdict, &late))
+		if (take_again(stream, region, generation, size, note, verdict, &late))
 			return -1;
 		*ticket = late;
 	}
-	window_fill(ticket, false);
 	return 0;
 }
 
@@ -294,7 +293,7 @@ EXPORT IN_ONE_PIECE int pmemstream_append(struct pmemstream *stream, struct pmem
 	/* Long data are checked on their way; the first line has the header and goes last. */
 	bool one_pass = size >= stream->one_pass_bytes;
 	uint32_t data_crc = !one_pass && append_may_fit(stream, found, size) ? format_data_crc(data, size) : 0;
-	if (append_take(stream, found, generation, size, &ticket))
+	if (append_take(stream, found, generation, size, window_own_note(stream), &ticket))
 		return -1;
 
 	if (one_pass)
@@ -319,7 +318,7 @@ static __attribute__((noinline)) int start_append(struct pmemstream *stream, str
 
 	if (mover_prepare(stream, vdm, data, size, &copy))
 		return -1;
-	if (append_take(stream, region, generation, size, &ticket)) {
+	if (append_take(stream, region, generation, size, NULL, &ticket)) {
 		mover_cancel(&copy);
 		return -1;
 	}
@@ -337,7 +336,7 @@ static IN_ONE_PIECE int copy_append(struct pmemstream *stream, struct region *re
 	struct format_entry entry;
 	struct ticket ticket;
 
-	if (append_take(stream, region, generation, size, &ticket))
+	if (append_take(stream, region, generation, size, NULL, &ticket))
 		return -1;
 	append_header(stream, &ticket, data_crc, 0, &entry, header);
 	/* The lines of entries that follow are on their way when their turn comes. */

@@ -30,9 +30,10 @@ bool append_may_fit(struct pmemstream *stream, struct region *region, uint64_t s
 int append_wait(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t space, int verdict,
 		uint64_t *deadline_ns);
 
-/* Takes place and timestamp for an entry, and fills its slot; 0, or -1 with errno and message and nothing changed. */
+/* Takes place and timestamp for an entry, and writes down where it lies: in the thread's note (window_own_note) until
+ * append_finish, or in the slot if that is NULL. 0, or -1 with errno and message and nothing changed. */
 int append_take(struct pmemstream *stream, struct region *region, uint64_t generation, uint64_t size,
-		struct ticket *ticket);
+		struct window_note *note, struct ticket *ticket);
 
 /* The header of a ticket's entry as it goes to the medium, and in fields. */
 void append_header(struct pmemstream *stream, const struct ticket *ticket, uint32_t data_crc, uint16_t flags,

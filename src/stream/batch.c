@@ -157,13 +157,11 @@ static int take(struct pmemstream_batch *batch, struct demand *demands, struct t
 			verdict = append_admit(stream, demands[at].region, demands[at].generation, demands[at].space,
 					       batch->count);
 		for (size_t i = 0; verdict == ADMIT_OK && i < batch->count; i++)
-			window_take(stream, batch->parts[i].region, batch->parts[i].size, persisted, &tickets[i]);
+			window_take(stream, batch->parts[i].region, batch->parts[i].size, persisted, NULL,
+				    i + 1 < batch->count, &tickets[i]);
 		spinlock_leave(&stream->order);
-		if (verdict == ADMIT_OK) {
-			for (size_t i = 0; i < batch->count; i++)
-				window_fill(&tickets[i], i + 1 < batch->count);
+		if (verdict == ADMIT_OK)
 			return 0;
-		}
 		if (append_wait(stream, demands[at - 1].region, demands[at - 1].generation, demands[at - 1].space,
 				verdict, &deadline_ns))
 			return -1;

@@ -14,26 +14,36 @@
 #include "stream/durable.h"
 #include "stream/window.h"
 
+/* The tails at P of the regions that grew; false where a timestamp above P became durable meanwhile. */
+static bool find_tails(struct pmemstream *stream, struct region *grown, uint64_t persisted)
+{
+	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
+
+	for (struct region *region = grown; region; region = region->next_grown)
+		region->round_off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
+	for (uint64_t t = persisted + 1; t < next; t++) {
+		struct window_place place;
+		if (!window_find(stream, t, &place))
+			return false;
+		if (place.off < place.region->round_off)
+			place.region->round_off = place.off;
+	}
+	return true;
+}
+
 /* Fixes P, takes the regions that grew off their list, and finds their tails at P. */
 static uint64_t fix(struct pmemstream *stream, struct region **grown)
 {
-	window_take_order(stream);
-	uint64_t persisted = stream_persisted(stream);
-	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
+	uint64_t persisted;
 
+	spinlock_take(&stream->order);
 	*grown = stream->grown;
 	stream->grown = NULL;
 	stream->appended_bytes = 0;
-	for (struct region *region = *grown; region; region = region->next_grown)
-		region->round_off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
-	for (uint64_t t = persisted + 1; t < next; t++) {
-		/* Filled, and not used again while the order lock is held: it holds t. */
-		struct window_slot *slot = window_slot(stream, t);
-		struct region *region = atomic_load_explicit(&slot->region, memory_order_relaxed);
-		uint64_t off = atomic_load_explicit(&slot->off, memory_order_relaxed);
-		if (off < region->round_off)
-			region->round_off = off;
-	}
+	/* As often, at most, as appends are in flight: no more begin. */
+	do
+		persisted = stream_persisted(stream);
+	while (!find_tails(stream, *grown, persisted));
 	spinlock_leave(&stream->order);
 	return persisted;
 }

@@ -64,7 +64,7 @@ static int append_pieces(struct pmemstream *stream, struct region *region, uint6
 
 	for (int i = 0; i < iovcnt && append_may_fit(stream, region, size); i++)
 		crc = crc64(crc, iov[i].iov_base, iov[i].iov_len);
-	if (append_take(stream, region, generation, size, ticket))
+	if (append_take(stream, region, generation, size, window_own_note(stream), ticket))
 		return -1;
 	append_header(stream, ticket, format_data_fold(crc), 0, &entry, header);
 	store_pieces(stream, ticket, header, iov, iovcnt);

@@ -230,13 +230,15 @@ static struct pmemstream *new_stream(const struct stream_options *options, bool 
 	stream->window = !writable ? 1 : options->window ? options->window : DEFAULT_WINDOW;
 	stream->round_bytes = options->round_bytes ? options->round_bytes : DEFAULT_ROUND_BYTES;
 	stream->reservation_ns = options->reservation_ns ? options->reservation_ns : DEFAULT_RESERVATION_NS;
-	stream->slots = aligned_alloc(LINE_BYTES, stream->window * sizeof(struct window_slot));
+	size_t lines = stream->window + (writable ? THREAD_SLOT_SHARED : 0);
+	stream->slots = aligned_alloc(LINE_BYTES, lines * LINE_BYTES);
 	if (!stream->slots) {
 		error_set(ENOMEM, "no memory for a window of %zu entries", (size_t)stream->window);
 		free(stream);
 		return NULL;
 	}
-	memset(stream->slots, 0, stream->window * sizeof(struct window_slot));
+	memset(stream->slots, 0, lines * LINE_BYTES);
+	stream->notes = writable ? (struct window_note *)(stream->slots + stream->window) : NULL;
 	if (progress_init(stream)) {
 		free(stream->slots);
 		free(stream);

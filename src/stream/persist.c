@@ -228,7 +228,7 @@ static bool flush_older(struct pmemstream *stream, uint64_t first)
 	return scan.to == first - 1;
 }
 
-int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last)
+int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, const struct window_note *note)
 {
 	bool has_copies = atomic_load_explicit(&stream->marker, memory_order_relaxed) != 0;
 	bool is_next = false;
@@ -251,6 +251,8 @@ int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last)
 		return 0;
 	}
 	/* Durable now, acknowledged when the older ones are. */
+	if (note)
+		window_settle(stream, note);
 	mark_durable(stream, first, last);
 	window_passed(stream, last);
 	progress_note(stream);

@@ -18,7 +18,7 @@ static inline void persist_acknowledge(struct pmemstream *stream, uint64_t last)
 }
 
 /* The rest of persist_own, where older ones were not durable when the append began. */
-int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last);
+int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, const struct window_note *note);
 
 /*
  * Ends synchronous appends on media with lines, of one entry or of a batch: what the calling thread stored is fenced
@@ -27,12 +27,17 @@ int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last);
  */
 static inline int persist_own(struct pmemstream *stream, const struct ticket *first, uint64_t last)
 {
-	if (__builtin_expect(first->persisted != first->timestamp - 1, 0))
-		return persist_behind(stream, first->timestamp, last);
-	/* Nobody can pass the first one but this thread, so that is what persisted still says. */
-	medium_fence(&stream->medium);
-	persist_acknowledge(stream, last);
-	return 0;
+	int err = 0;
+
+	if (__builtin_expect(first->persisted != first->timestamp - 1, 0)) {
+		err = persist_behind(stream, first->timestamp, last, first->note);
+	} else {
+		/* Nobody can pass the first one but this thread, so that is what persisted still says. */
+		medium_fence(&stream->medium);
+		persist_acknowledge(stream, last);
+	}
+	window_end(first);
+	return err;
 }
 
 /* Waits until persisted, or committed, has reached a timestamp. deadline_ns: of CLOCK_MONOTONIC, UINT64_MAX for none.

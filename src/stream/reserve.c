@@ -96,16 +96,14 @@ static int take_reserved(struct pmemstream *stream, struct region *region, uint6
 		spinlock_take(&stream->order);
 		int verdict = admit_publish(stream, region, generation, entry_off, size);
 		if (verdict == ADMIT_OK && checksummed) {
-			window_take(stream, region, size, persisted, ticket);
+			window_take(stream, region, size, persisted, NULL, false, ticket);
 			let_go(stream, region);
 		}
 		spinlock_leave(&stream->order);
 		if (verdict == EINVAL)
 			return error_set(EINVAL, "no open reservation at offset %zu", (size_t)entry_off);
-		if (verdict == ADMIT_OK && checksummed) {
-			window_fill(ticket, false);
+		if (verdict == ADMIT_OK && checksummed)
 			return 0;
-		}
 		if (verdict == ADMIT_OK) {
 			/* The size is known to fit, so the data can be read. */
 			*data_crc = format_data_crc(stream_at(stream, entry_off + FORMAT_ENTRY_HEADER_BYTES), size);

@@ -44,6 +44,14 @@ struct window_slot {
 	_Atomic uint32_t moving;       /* a data mover has it: operations[] of the same index counts */
 };
 
+/* Where the entry lies that a thread is appending: its slot, which another thread wrote last as a rule, is filled when
+ * that holds up nothing, or never. A line of its own for each thread that has a number (base/thread_slot.h). */
+struct window_note {
+	_Alignas(LINE_BYTES) _Atomic uint64_t timestamp; /* 0: none */
+	_Atomic uint64_t off;
+	struct region *_Atomic region;
+};
+
 struct region {
 	/* Read by every append, seldom written. */
 	_Alignas(LINE_BYTES) _Atomic uint64_t generation; /* 0: free memory */
@@ -136,6 +144,7 @@ struct pmemstream {
 	struct event *event;
 	struct follower *follower; /* reads a stream that another process may write (follow.c) */
 	struct window_slot *slots;
+	struct window_note *notes;            /* behind the slots; none in a reader */
 	struct operation *_Atomic operations; /* one for each slot, made at the first use of a data mover */
 	_Atomic uint64_t serial;              /* from 1, of this process; another one when a region is freed */
 	_Atomic uintptr_t marker;             /* the thread that marked slots copied; 0: none; or MARKERS_MANY */

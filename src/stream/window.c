@@ -2,9 +2,9 @@
  * window.c: which timestamps are taken, copied and durable.
  *
  * Invariant  persisted <= committed < next <= persisted + window + 1. No slot above persisted is reused.
- * Order      next -> tail, under the order lock -> slot filled -> word published. So who sees a tail knows of all
- *            timestamps in front, but may find one of them not filled yet. Who only asks how far everything is finished
- *            stops there as at one that is TAKEN; who needs its place waits for the few stores (window_filled).
+ * Order      place, in the thread's note or in the slot -> next -> tail, under the order lock. So who sees a tail knows
+ *            of all timestamps in front and finds where each lies, or that persisted has passed it (window_find). Who
+ *            only asks how far everything is finished stops at a slot that is not filled as at one that is TAKEN.
  * Commit     who wants committed looks at the slots above it and above persisted, and raises it by compare-and-swap.
  *            The thread of timestamp committed + 1 stores it plainly while its slot still says TAKEN, since nobody else
  *            passes it then.
@@ -50,42 +50,52 @@ static uint64_t word_of(struct pmemstream *stream, uint64_t timestamp)
 	return slot_timestamp(word) == timestamp ? word : 0;
 }
 
-uint64_t window_filled(struct pmemstream *stream, uint64_t timestamp)
+void window_settle(struct pmemstream *stream, const struct window_note *note)
 {
-	struct window_slot *slot = window_slot(stream, timestamp);
+	struct ticket ticket = {
+		.region = atomic_load_explicit(&note->region, memory_order_relaxed),
+		.timestamp = atomic_load_explicit(&note->timestamp, memory_order_relaxed),
+		.off = atomic_load_explicit(&note->off, memory_order_relaxed),
+	};
 
-	for (unsigned turn = 0;; turn++) {
-		uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
-		if (slot_timestamp(word) >= timestamp)
-			return slot_timestamp(word) == timestamp ? word : 0;
-		spinlock_backoff(turn);
-	}
+	ticket.slot = window_slot(stream, ticket.timestamp);
+	/* Nobody uses the slot for another timestamp: that would be above persisted, and be given here. */
+	if (stream_persisted(stream) < ticket.timestamp && !word_of(stream, ticket.timestamp))
+		window_fill(&ticket, false);
 }
 
-/* Under the order lock: a timestamp, first or later, whose slot is not filled yet, or 0. */
-static uint64_t find_unfilled(struct pmemstream *stream, uint64_t first)
+static bool find_noted(struct pmemstream *stream, uint64_t timestamp, struct window_place *place)
 {
-	uint64_t next = atomic_load_explicit(&stream->next, memory_order_relaxed);
-	uint64_t persisted = stream_persisted(stream);
-
-	for (uint64_t timestamp = first > persisted ? first : persisted + 1; timestamp < next; timestamp++)
-		if (!word_of(stream, timestamp))
-			return timestamp;
-	return 0;
+	for (unsigned i = 0; stream->notes && i < THREAD_SLOT_SHARED; i++) {
+		const struct window_note *note = &stream->notes[i];
+		if (atomic_load_explicit(&note->timestamp, memory_order_acquire) != timestamp)
+			continue;
+		place->off = atomic_load_explicit(&note->off, memory_order_acquire);
+		place->region = atomic_load_explicit(&note->region, memory_order_acquire);
+		place->taken = true;
+		return atomic_load_explicit(&note->timestamp, memory_order_relaxed) == timestamp;
+	}
+	return false;
 }
 
-void window_take_order(struct pmemstream *stream)
+bool window_find(struct pmemstream *stream, uint64_t timestamp, struct window_place *place)
 {
-	uint64_t unfilled = 0;
+	const struct window_slot *slot = window_slot(stream, timestamp);
 
-	for (;;) {
-		spinlock_take(&stream->order);
-		unfilled = find_unfilled(stream, unfilled);
-		if (!unfilled)
-			return;
-		spinlock_leave(&stream->order);
-		window_filled(stream, unfilled);
+	/* A note ends when the slot is filled or persisted has come, so the second turn finds one of them. */
+	while (stream_persisted(stream) < timestamp) {
+		uint64_t word = word_of(stream, timestamp);
+		if (!word && find_noted(stream, timestamp, place))
+			return true;
+		if (!word)
+			continue;
+		place->off = atomic_load_explicit(&slot->off, memory_order_acquire);
+		place->region = atomic_load_explicit(&slot->region, memory_order_acquire);
+		place->taken = slot_state(word) == SLOT_TAKEN;
+		/* A slot is used again only when its timestamp is durable: until then what was read belongs to it. */
+		return stream_persisted(stream) < timestamp;
 	}
+	return false;
 }
 
 static bool is_finished(struct pmemstream *stream, uint64_t timestamp)
@@ -170,15 +180,9 @@ uint64_t window_safe_off(struct pmemstream *stream, struct region *region)
 	uint64_t next = atomic_load_explicit(&stream->next, memory_order_acquire);
 
 	for (uint64_t timestamp = committed + 1; timestamp < next; timestamp++) {
-		struct window_slot *slot = window_slot(stream, timestamp);
-		if (!window_filled(stream, timestamp))
-			continue; /* persisted meanwhile, and its slot used again for what lies behind the tail read
-				     above */
-		uint64_t off = atomic_load_explicit(&slot->off, memory_order_acquire);
-		struct region *owner = atomic_load_explicit(&slot->region, memory_order_acquire);
-		/* A slot is reused only when its timestamp is durable: until then what was read belongs to it. */
-		if (owner == region && off < safe_off && stream_persisted(stream) < timestamp)
-			safe_off = off;
+		struct window_place place;
+		if (window_find(stream, timestamp, &place) && place.region == region && place.off < safe_off)
+			safe_off = place.off;
 	}
 	return safe_off;
 }

@@ -15,6 +15,7 @@ struct ticket {
 	uint64_t bytes;     /* header and data */
 	uint64_t persisted; /* when the append began */
 	struct window_slot *slot;
+	struct window_note *note; /* NULL: the slot was filled when the timestamp was taken */
 	bool limit_raised;
 	bool round_due;
 };
@@ -49,46 +50,7 @@ static inline bool window_has_room(struct pmemstream *stream, uint64_t count)
  * overwritten by a lower one, or in recovery. */
 void window_raise_limit(struct pmemstream *stream, struct region *region, uint64_t entry_off);
 
-/*
- * Under the order lock, after everything that can fail: gives the entry the next timestamp and the region's tail.
- * Raises the region's limit where the entry begins at or behind it. persisted: as it was before the lock was taken.
- * Right after it is left, window_fill has to say what the timestamp is for.
- */
-static inline void window_take(struct pmemstream *stream, struct region *region, uint64_t size, uint64_t persisted,
-			       struct ticket *ticket)
-{
-	uint64_t timestamp = atomic_load_explicit(&stream->next, memory_order_relaxed);
-	uint64_t off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
-	uint64_t space = format_entry_space(size, stream->alignment);
-
-	*ticket = (struct ticket){
-		.region = region,
-		.timestamp = timestamp,
-		.off = off,
-		.bytes = FORMAT_ENTRY_HEADER_BYTES + size,
-		.persisted = persisted,
-		.slot = window_slot(stream, timestamp),
-		.limit_raised = off >= region->limit_off,
-	};
-	if (ticket->limit_raised)
-		window_raise_limit(stream, region, off);
-	atomic_store_explicit(&stream->next, timestamp + 1, memory_order_release);
-	atomic_store_explicit(&region->tail_off, off + space, memory_order_release);
-	region->last_timestamp = timestamp;
-	if (!region->grew) {
-		region->grew = true;
-		region->next_grown = stream->grown;
-		stream->grown = region;
-	}
-	stream->appended_bytes += space;
-	ticket->round_due = stream->appended_bytes >= stream->round_bytes;
-}
-
-/*
- * Fills the slot of a timestamp that was taken, for others to see. more: the next timestamp belongs to the same batch.
- * Not under the order lock: another thread wrote the slot's line last, as a rule, and the lock would be held until it
- * has come.
- */
+/* Writes down in an entry's slot where it lies. */
 static inline void window_fill(const struct ticket *ticket, bool more)
 {
 	struct window_slot *slot = ticket->slot;
@@ -102,12 +64,89 @@ static inline void window_fill(const struct ticket *ticket, bool more)
 	atomic_store_explicit(&slot->word, word, memory_order_release);
 }
 
-/* The word of the slot of a timestamp that was taken, once it is filled; 0 where it holds a later one, since persisted
- * passed this one. Not under the order lock. */
-uint64_t window_filled(struct pmemstream *stream, uint64_t timestamp);
+/* Under the order lock. Fills the slot of an append whose thread left it in the middle, by a jump out of a signal
+ * handler, or is still inside and appends again, from a waker. */
+void window_settle(struct pmemstream *stream, const struct window_note *note);
 
-/* Takes the order lock at a moment in which the slots of all timestamps that were taken are filled. */
-void window_take_order(struct pmemstream *stream);
+/* Notes where an entry lies until window_end. Each store releases, so that who finds a part of this one in the place of
+ * an older note sees that one ended. */
+static inline void window_note(struct pmemstream *stream, const struct ticket *ticket)
+{
+	struct window_note *note = ticket->note;
+
+	if (__builtin_expect(atomic_load_explicit(&note->timestamp, memory_order_relaxed) != 0, 0))
+		window_settle(stream, note);
+	atomic_store_explicit(&note->off, ticket->off, memory_order_release);
+	atomic_store_explicit(&note->region, ticket->region, memory_order_release);
+	atomic_store_explicit(&note->timestamp, ticket->timestamp, memory_order_release);
+}
+
+/* When the slot is filled, or persisted has reached the timestamp. */
+static inline void window_end(const struct ticket *ticket)
+{
+	if (ticket->note)
+		atomic_store_explicit(&ticket->note->timestamp, 0, memory_order_release);
+}
+
+/* The calling thread's note, or NULL: it has none, or entries are made durable by sync and the slots do not matter. */
+static inline struct window_note *window_own_note(struct pmemstream *stream)
+{
+	unsigned number = stream->lines ? thread_slot() : THREAD_SLOT_SHARED;
+
+	return number != THREAD_SLOT_SHARED ? &stream->notes[number] : NULL;
+}
+
+/*
+ * Under the order lock, after everything that can fail: gives the entry the next timestamp and the region's tail.
+ * Raises the region's limit where the entry begins at or behind it. persisted: as it was before the lock was taken.
+ * Where the entry lies stands in the note, or, if that is NULL, in the slot. more: the next timestamp belongs to the
+ * same batch, which takes no notes.
+ */
+static inline void window_take(struct pmemstream *stream, struct region *region, uint64_t size, uint64_t persisted,
+			       struct window_note *note, bool more, struct ticket *ticket)
+{
+	uint64_t timestamp = atomic_load_explicit(&stream->next, memory_order_relaxed);
+	uint64_t off = atomic_load_explicit(&region->tail_off, memory_order_relaxed);
+	uint64_t space = format_entry_space(size, stream->alignment);
+
+	*ticket = (struct ticket){
+		.region = region,
+		.timestamp = timestamp,
+		.off = off,
+		.bytes = FORMAT_ENTRY_HEADER_BYTES + size,
+		.persisted = persisted,
+		.slot = window_slot(stream, timestamp),
+		.note = note,
+		.limit_raised = off >= region->limit_off,
+	};
+	if (ticket->limit_raised)
+		window_raise_limit(stream, region, off);
+	/* In front of the timestamp: who knows of that finds the place. */
+	if (note)
+		window_note(stream, ticket);
+	else
+		window_fill(ticket, more);
+	atomic_store_explicit(&stream->next, timestamp + 1, memory_order_release);
+	atomic_store_explicit(&region->tail_off, off + space, memory_order_release);
+	region->last_timestamp = timestamp;
+	if (!region->grew) {
+		region->grew = true;
+		region->next_grown = stream->grown;
+		stream->grown = region;
+	}
+	stream->appended_bytes += space;
+	ticket->round_due = stream->appended_bytes >= stream->round_bytes;
+}
+
+/* Where an entry lies that is not durable yet. */
+struct window_place {
+	struct region *region;
+	uint64_t off;
+	bool taken; /* somebody is at work on it */
+};
+
+/* Finds that of a timestamp that was handed out; false once persisted has reached it. */
+bool window_find(struct pmemstream *stream, uint64_t timestamp, struct window_place *place);
 
 /* No thread's address. */
 #define MARKERS_MANY ((uintptr_t)1)
@@ -115,11 +154,10 @@ void window_take_order(struct pmemstream *stream);
 /* Tells other processes what became committed with an entry that was just marked; lone: that itself they know. */
 void window_tell_marked(struct pmemstream *stream, uint64_t timestamp, bool lone);
 
-/* Says that the entry is whole, by ordinary stores. */
+/* Says that the entry is whole, by ordinary stores. Its slot was filled when it was taken. */
 static inline void window_mark_copied(struct pmemstream *stream, const struct ticket *ticket)
 {
 	uint64_t word = atomic_load_explicit(&ticket->slot->word, memory_order_relaxed);
-	uint64_t copied = (word & ~(uint64_t)SLOT_STATES) | SLOT_COPIED;
 	bool lone = atomic_load_explicit(&stream->committed, memory_order_acquire) == ticket->timestamp - 1 &&
 		    !(word & SLOT_MORE);
 
@@ -129,7 +167,7 @@ static inline void window_mark_copied(struct pmemstream *stream, const struct ti
 		area_store_committed(stream, ticket->timestamp);
 		atomic_store_explicit(&stream->committed, ticket->timestamp, memory_order_release);
 	}
-	atomic_store_explicit(&ticket->slot->word, copied, memory_order_release);
+	atomic_store_explicit(&ticket->slot->word, (word & ~(uint64_t)SLOT_STATES) | SLOT_COPIED, memory_order_release);
 	if (!stream->published) {
 		if (__builtin_expect(!atomic_load_explicit(&stream->marker, memory_order_relaxed), 0))
 			atomic_store_explicit(&stream->marker, MARKERS_MANY, memory_order_relaxed);

@@ -11,6 +11,7 @@
 
 #include "base/crc32c.h"
 #include "stream/checkpoint.h"
+#include "stream/window.h"
 
 #include <errno.h>
 #include <string.h>
@@ -497,7 +498,8 @@ static bool mover_inside(const struct history *history, unsigned index)
 
 	for (uint64_t t = stream_persisted(stream) + 1; t < stream->next; t++) {
 		const struct window_slot *slot = &stream->slots[t & (stream->window - 1)];
-		if (history->shadow.entries[t - 1].region == index && (slot->word & SLOT_STATES) == SLOT_TAKEN)
+		bool taken = slot_timestamp(slot->word) != t || slot_state(slot->word) == SLOT_TAKEN;
+		if (history->shadow.entries[t - 1].region == index && taken)
 			return true;
 	}
 	return false;

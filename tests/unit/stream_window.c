@@ -1,11 +1,10 @@
 /*
- * stream_window.c: slots of the window that are used again while another thread looks at them, and slots that are not
- * filled yet.
+ * stream_window.c: slots of the window that are used again while another thread looks at them, and appends that stand
+ * still with their place in a note or in a slot.
  *
- * Used again  what the other thread does is done inside of a flush of the scan itself, so that it comes at the worst
- *             moment each time.
- * Not filled  the test is an appender that stands still between taking a timestamp and filling its slot, until the
- *             other thread waits for that, as a rule, or has given a wrong answer.
+ * Used again   what the other thread does is done inside of a flush of the scan itself, so that it comes at the worst
+ *              moment each time.
+ * Stand still  the test is an appender that has taken a timestamp and goes on when another thread has its answer.
  */
 #include "stream/append.h"
 #include "stream/checkpoint.h"
@@ -23,7 +22,7 @@
 
 #include <cmocka.h>
 
-enum { MEDIUM_BYTES = 4 << 20, ENTRIES = 3, YIELDS = 2000, BATCH = 3 };
+enum { MEDIUM_BYTES = 4 << 20, ENTRIES = 3, YIELDS = 2000, BATCH = 3, ROUNDS = 3000 };
 #define END_NS UINT64_C(20000000000)
 
 static struct medium_ops watched;
@@ -144,6 +143,7 @@ struct standstill {
 	char *base;
 	struct pmemstream_region region;
 	struct pmemstream_region_runtime *runtime;
+	bool noted; /* where the entry lies, or it stands in the slot */
 	struct ticket ticket;
 	struct pmemstream_entry entries[BATCH];
 	/* What another thread asks, and what it was told. */
@@ -184,9 +184,9 @@ static void *ask(void *argument)
 	return NULL;
 }
 
-static void begin_standstill(struct standstill *standstill)
+static void begin_standstill(struct standstill *standstill, bool noted)
 {
-	*standstill = (struct standstill){0};
+	*standstill = (struct standstill){.noted = noted};
 	open_stream(&standstill->stream, &standstill->medium, &standstill->base);
 	assert_int_equal(pmemstream_region_allocate(standstill->stream, 1 << 20, &standstill->region), 0);
 	assert_int_equal(
@@ -227,7 +227,8 @@ static void take(struct standstill *standstill)
 	uint64_t persisted = stream_persisted(log);
 
 	spinlock_take(&log->order);
-	window_take(log, standstill->runtime->region, 5, persisted, &standstill->ticket);
+	window_take(log, standstill->runtime->region, 5, persisted, standstill->noted ? window_own_note(log) : NULL,
+		    false, &standstill->ticket);
 	spinlock_leave(&log->order);
 }
 
@@ -242,13 +243,11 @@ static void finish(struct standstill *standstill)
 	assert_int_equal(append_finish(log, &standstill->ticket, &standstill->ticket), 0);
 }
 
-/* Takes a timestamp, lets another thread ask, fills the slot when that waits, and ends the append after its answer. */
+/* Takes a timestamp, lets another thread ask, and ends the append after its answer. */
 static void stand_still_beside(struct standstill *standstill, uint64_t (*question)(struct standstill *))
 {
 	take(standstill);
-	pthread_t other = let_ask(standstill, question);
-	window_fill(&standstill->ticket, false);
-	await_answer(standstill, other);
+	await_answer(standstill, let_ask(standstill, question));
 	finish(standstill);
 }
 
@@ -258,40 +257,130 @@ static void end_standstill(struct standstill *standstill)
 	free(standstill->base);
 }
 
-static void entries_are_shown_only_up_to_one_whose_slot_is_not_filled(void **state)
+static void entries_are_shown_only_up_to_one_in_flight(void **state)
+{
+	(void)state;
+
+	for (int noted = 0; noted < 2; noted++) {
+		struct standstill standstill;
+		begin_standstill(&standstill, noted);
+		stand_still_beside(&standstill, ask_safe_off);
+		assert_int_equal(standstill.answer, standstill.ticket.off);
+		assert_int_equal(window_safe_off(standstill.stream, standstill.ticket.region),
+				 standstill.ticket.off + append_space(standstill.stream, 5));
+		end_standstill(&standstill);
+	}
+}
+
+static void a_region_is_busy_while_an_append_to_it_is_in_flight(void **state)
+{
+	(void)state;
+
+	for (int noted = 0; noted < 2; noted++) {
+		struct standstill standstill;
+		begin_standstill(&standstill, noted);
+		stand_still_beside(&standstill, ask_for_region);
+		assert_int_equal(standstill.answer, UINT64_MAX);
+		assert_int_equal(standstill.answer_errno, EBUSY);
+		assert_int_equal(pmemstream_region_free(standstill.stream, standstill.region), 0);
+		end_standstill(&standstill);
+	}
+}
+
+static void a_checkpoint_ends_in_front_of_an_entry_in_flight(void **state)
+{
+	(void)state;
+
+	for (int noted = 0; noted < 2; noted++) {
+		struct standstill standstill;
+		begin_standstill(&standstill, noted);
+		stand_still_beside(&standstill, ask_for_checkpoint);
+		assert_int_equal(standstill.answer, standstill.ticket.off);
+		end_standstill(&standstill);
+	}
+}
+
+/* As after a jump out of the append, or from a waker inside of it. */
+static void a_thread_that_appends_again_leaves_the_first_entry_in_its_slot(void **state)
 {
 	(void)state;
 	struct standstill standstill;
 
-	begin_standstill(&standstill);
-	stand_still_beside(&standstill, ask_safe_off);
-	assert_int_equal(standstill.answer, standstill.ticket.off);
-	assert_int_equal(window_safe_off(standstill.stream, standstill.ticket.region),
-			 standstill.ticket.off + append_space(standstill.stream, 5));
+	begin_standstill(&standstill, true);
+	take(&standstill);
+	struct ticket first = standstill.ticket;
+	assert_int_equal(slot_timestamp(atomic_load(&first.slot->word)), 0);
+	take(&standstill);
+	assert_int_equal(slot_timestamp(atomic_load(&first.slot->word)), first.timestamp);
+	await_answer(&standstill, let_ask(&standstill, ask_safe_off));
+	assert_int_equal(standstill.answer, first.off);
+	await_answer(&standstill, let_ask(&standstill, ask_for_checkpoint));
+	assert_int_equal(standstill.answer, first.off);
+	struct ticket second = standstill.ticket;
+	standstill.ticket = first;
+	finish(&standstill);
+	assert_int_equal(atomic_load(&first.note->timestamp), 0);
+	standstill.ticket = second;
+	finish(&standstill);
+	assert_int_equal(stream_persisted(standstill.stream), second.timestamp);
 	end_standstill(&standstill);
 }
 
-static void a_region_is_busy_while_a_slot_of_an_append_to_it_is_not_filled(void **state)
-{
-	(void)state;
-	struct standstill standstill;
+struct beside {
+	struct pmemstream *stream;
+	struct pmemstream_region region;
+	_Atomic bool ends;
+	bool failed;
+};
 
-	begin_standstill(&standstill);
-	stand_still_beside(&standstill, ask_for_region);
-	assert_int_equal(standstill.answer, UINT64_MAX);
-	assert_int_equal(standstill.answer_errno, EBUSY);
-	assert_int_equal(pmemstream_region_free(standstill.stream, standstill.region), 0);
-	end_standstill(&standstill);
+static void *append_beside(void *argument)
+{
+	struct beside *beside = argument;
+
+	while (!atomic_load(&beside->ends) && !beside->failed)
+		beside->failed =
+			pmemstream_append(beside->stream, beside->region, NULL, "beside", 6, NULL) && errno != ENOSPC;
+	return NULL;
 }
 
-static void a_checkpoint_ends_in_front_of_an_entry_whose_slot_is_not_filled(void **state)
+/* The last entry that a checkpoint takes for covered is one that it knew to be durable. */
+static void assert_covered(struct pmemstream *log, struct pmemstream_region region)
+{
+	struct pmemstream_region_info info;
+
+	assert_int_equal(pmemstream_region_get_info(log, region, &info), 0);
+	if (!info.checkpoint_used)
+		return;
+	struct pmemstream_entry last = {region.offset + FORMAT_REGION_HEADER_BYTES + info.checkpoint_used -
+					append_space(log, 6)};
+	assert_true(pmemstream_entry_timestamp(log, last) <= info.checkpoint_timestamp);
+}
+
+static void a_checkpoint_beside_appenders_covers_nothing_newer_than_it_says(void **state)
 {
 	(void)state;
 	struct standstill standstill;
+	struct beside beside[2];
+	pthread_t threads[2];
 
-	begin_standstill(&standstill);
-	stand_still_beside(&standstill, ask_for_checkpoint);
-	assert_int_equal(standstill.answer, standstill.ticket.off);
+	begin_standstill(&standstill, true);
+	for (int i = 0; i < 2; i++) {
+		beside[i] = (struct beside){.stream = standstill.stream};
+		assert_int_equal(pmemstream_region_allocate(standstill.stream, 1 << 20, &beside[i].region), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, append_beside, &beside[i]), 0);
+	}
+	for (int round = 0; round < ROUNDS; round++) {
+		pthread_mutex_lock(&standstill.stream->admin);
+		assert_int_equal(checkpoint_round(standstill.stream, 0), 0);
+		pthread_mutex_unlock(&standstill.stream->admin);
+		for (int i = 0; i < 2; i++)
+			assert_covered(standstill.stream, beside[i].region);
+	}
+	for (int i = 0; i < 2; i++) {
+		atomic_store(&beside[i].ends, true);
+		pthread_join(threads[i], NULL);
+		assert_false(beside[i].failed);
+	}
 	end_standstill(&standstill);
 }
 
@@ -361,6 +450,28 @@ static void start_copied(struct standstill *standstill)
 	data_mover_sync_delete(mover);
 }
 
+static void a_note_that_has_served_changes_no_slot(void **state)
+{
+	(void)state;
+	struct standstill standstill;
+
+	begin_standstill(&standstill, true);
+	/* Of an entry that is durable: its slot may be in use for another one. */
+	uint64_t durable = stream_persisted(standstill.stream);
+	struct window_note *note = window_own_note(standstill.stream);
+	atomic_store(&note->timestamp, durable);
+	assert_int_equal(ask_to_append(&standstill), 0);
+	assert_int_equal(atomic_load(&window_slot(standstill.stream, durable)->word), 0);
+	/* Of one that its slot says more of. */
+	start_copied(&standstill);
+	uint64_t copied = durable + 2, word = atomic_load(&window_slot(standstill.stream, copied)->word);
+	assert_int_equal(slot_state(word), SLOT_COPIED);
+	atomic_store(&note->timestamp, copied);
+	assert_int_equal(ask_to_append(&standstill), 0);
+	assert_int_equal(atomic_load(&window_slot(standstill.stream, copied)->word), word);
+	end_standstill(&standstill);
+}
+
 static void append_copied(struct standstill *standstill)
 {
 	start_copied(standstill);
@@ -376,11 +487,10 @@ static void an_append_is_not_acknowledged_before_an_older_one(void **state)
 	for (unsigned i = 0; i < 2 * WAYS; i++) {
 		const struct way *way = &ways[i / 2];
 		struct standstill standstill;
-		begin_standstill(&standstill);
+		begin_standstill(&standstill, i % 3 != 0);
 		if (i % 2)
 			append_copied(&standstill);
 		take(&standstill);
-		window_fill(&standstill.ticket, false);
 		pthread_t other = let_ask(&standstill, way->ask);
 		assert_false(atomic_load(&standstill.answered));
 		assert_int_equal(stream_persisted(standstill.stream), standstill.ticket.timestamp - 1);
@@ -397,7 +507,7 @@ static void an_entry_vouches_for_all_that_was_acknowledged_before_it_began(void 
 	(void)state;
 	struct standstill standstill;
 
-	begin_standstill(&standstill);
+	begin_standstill(&standstill, true);
 	for (int i = 0; i < 3; i++)
 		for (unsigned w = 0; w < WAYS; w++) {
 			assert_int_equal(ways[w].ask(&standstill), 0);
@@ -409,7 +519,6 @@ static void an_entry_vouches_for_all_that_was_acknowledged_before_it_began(void 
 		}
 	/* And for no more: one stands still in front. */
 	take(&standstill);
-	window_fill(&standstill.ticket, false);
 	start_copied(&standstill);
 	assert_lags(&standstill, &ways[0], 2);
 	finish(&standstill);
@@ -421,7 +530,7 @@ static void entries_of_a_batch_say_so_in_their_slots(void **state)
 	(void)state;
 	struct standstill standstill;
 
-	begin_standstill(&standstill);
+	begin_standstill(&standstill, true);
 	assert_int_equal(ask_for_batch(&standstill), 0);
 	uint64_t last = stream_persisted(standstill.stream);
 	for (uint64_t timestamp = last - BATCH + 1; timestamp <= last; timestamp++)
@@ -435,9 +544,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_slot_that_is_used_again_beside_a_scan_makes_it_flush_nothing_out_of_the_map),
 		cmocka_unit_test(an_append_that_is_overtaken_while_it_flushes_older_ones_flushes_the_rest),
-		cmocka_unit_test(entries_are_shown_only_up_to_one_whose_slot_is_not_filled),
-		cmocka_unit_test(a_region_is_busy_while_a_slot_of_an_append_to_it_is_not_filled),
-		cmocka_unit_test(a_checkpoint_ends_in_front_of_an_entry_whose_slot_is_not_filled),
+		cmocka_unit_test(entries_are_shown_only_up_to_one_in_flight),
+		cmocka_unit_test(a_region_is_busy_while_an_append_to_it_is_in_flight),
+		cmocka_unit_test(a_checkpoint_ends_in_front_of_an_entry_in_flight),
+		cmocka_unit_test(a_thread_that_appends_again_leaves_the_first_entry_in_its_slot),
+		cmocka_unit_test(a_note_that_has_served_changes_no_slot),
+		cmocka_unit_test(a_checkpoint_beside_appenders_covers_nothing_newer_than_it_says),
 		cmocka_unit_test(an_append_is_not_acknowledged_before_an_older_one),
 		cmocka_unit_test(an_entry_vouches_for_all_that_was_acknowledged_before_it_began),
 		cmocka_unit_test(entries_of_a_batch_say_so_in_their_slots),
