@@ -23,8 +23,8 @@ LIMIT_STEP = 65536
 
 # Instructions of one append, durable or one of many that are waited for, and of one step of an iterator, also of a
 # read-only stream's; about a fifth above what gcc 12 makes of them.
-APPEND_INSTRUCTIONS = {64: 535, 256: 690, 1024: 1350, 4096: 3985}
-ASYNC_APPEND_INSTRUCTIONS = 565
+APPEND_INSTRUCTIONS = {64: 525, 256: 680, 1024: 1340, 4096: 3980}
+ASYNC_APPEND_INSTRUCTIONS = 525
 STEP_INSTRUCTIONS = {"walk_checking": 355, "walk_reading": 200, "walk_views_checking": 260, "walk_views_reading": 104}
 READER_STEP_INSTRUCTIONS = 272
 

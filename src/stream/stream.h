@@ -7,7 +7,7 @@
  *                microseconds, never across a wait.
  *   admin mutex  rounds, allocation, freeing, resizing, closing: what may use fences and syncs of its own.
  *                Taken before the order lock, never inside it.
- *   atomics      persisted, committed, window slots, tails as readers see them.
+ *   atomics      persisted, committed, window slots and notes, tails as readers see them.
  *
  * Regions live in memory that is only reused for regions until the stream is deleted; who kept a pointer compares the
  * generation, under the order lock to append, after reading to read.

@@ -93,7 +93,7 @@ BREAKS = [
     ("a round writes the region slot that is not needed", "checkpoint.c",
      "FORMAT_REGION_SLOT_OFF + (1U - region->slot) * FORMAT_SLOT_BYTES",
      "FORMAT_REGION_SLOT_OFF + region->slot * FORMAT_SLOT_BYTES"),
-    ("a round never points past persisted", "checkpoint.c", "if (off < region->round_off)", "if (false)"),
+    ("a round never points past persisted", "checkpoint.c", "if (place.off < place.region->round_off)", "if (false)"),
     ("freeing waits for the region's timestamps", "allocator.c", "persist_until(stream, last, UINT64_MAX) || ", ""),
     ("freeing completes a round first", "allocator.c", "|| checkpoint_round(stream, 0)", ""),
     ("the record is durable before its words", "allocator.c",
