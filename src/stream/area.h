@@ -40,7 +40,7 @@ static inline uint32_t area_load4(const struct medium *medium, uint64_t off)
 	return le32toh(__atomic_load_n((uint32_t *)(medium->base + off), __ATOMIC_ACQUIRE));
 }
 
-/* Before persisted is raised by the only thread that can raise it now. */
+/* Before persisted is raised by the only thread that can raise it now: who goes on from there finds it stored. */
 static inline void area_store_persisted(struct pmemstream *stream, uint64_t timestamp)
 {
 	if (__builtin_expect(stream->published, 0))
@@ -54,7 +54,7 @@ static inline void area_store_committed(struct pmemstream *stream, uint64_t time
 		medium_tell8(&stream->medium, stream_at(stream, AREA_COMMITTED_OFF), htole64(timestamp));
 }
 
-/* By any thread that knows that all up to the timestamp are durable. */
+/* By any thread, after it raised persisted to the timestamp or found it there. */
 static inline void area_raise_persisted(struct pmemstream *stream, uint64_t timestamp)
 {
 	if (__builtin_expect(stream->published, 0))

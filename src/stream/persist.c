@@ -72,9 +72,21 @@ static int try_once(struct pmemstream *stream, uint64_t timestamp, bool persiste
 	return persist_failure(stream);
 }
 
+uint64_t persist_told(struct pmemstream *stream)
+{
+	uint64_t persisted = stream_persisted(stream);
+
+	area_raise_persisted(stream, persisted);
+	return persisted;
+}
+
 int persist_try(struct pmemstream *stream, uint64_t timestamp)
 {
-	return try_once(stream, timestamp, true);
+	int verdict = try_once(stream, timestamp, true);
+
+	if (verdict > 0)
+		persist_told(stream);
+	return verdict;
 }
 
 int commit_try(struct pmemstream *stream, uint64_t timestamp)
@@ -146,7 +158,11 @@ static int until(struct pmemstream *stream, uint64_t timestamp, bool persisted, 
 
 int persist_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadline_ns)
 {
-	return until(stream, timestamp, true, deadline_ns);
+	int err = until(stream, timestamp, true, deadline_ns);
+
+	if (!err)
+		persist_told(stream);
+	return err;
 }
 
 int commit_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadline_ns)
@@ -247,7 +263,11 @@ int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, con
 	}
 	medium_fence(&stream->medium);
 	if (is_next || await_next(stream, first)) {
-		persist_acknowledge(stream, last);
+		/* Others wait for this line: the one that other processes read comes behind it. */
+		atomic_store_explicit(&stream->persisted, last, memory_order_release);
+		area_raise_persisted(stream, last);
+		window_passed(stream, last);
+		progress_note(stream);
 		return 0;
 	}
 	/* Durable now, acknowledged when the older ones are. */

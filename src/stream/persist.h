@@ -49,6 +49,11 @@ int commit_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadlin
 int persist_try(struct pmemstream *stream, uint64_t timestamp);
 int commit_try(struct pmemstream *stream, uint64_t timestamp);
 
+/* The persisted timestamp for somebody who may pass it on: other processes are told of it, too, although the thread
+ * that raised it may have lost its processor right behind that. So are they when one of the calls above says that it is
+ * reached. */
+uint64_t persist_told(struct pmemstream *stream);
+
 /* 0, or -1 with EIO once a sync of this stream failed. */
 int persist_failure(struct pmemstream *stream);
 

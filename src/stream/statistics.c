@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/export.h"
 #include "stream/follow.h"
-#include "stream/window.h"
+#include "stream/persist.h"
 
 #include <errno.h>
 #include <string.h>
@@ -20,7 +20,7 @@ EXPORT int pmemstream_get_statistics(struct pmemstream *stream, struct pmemstrea
 		follow_walk_all(stream);
 	struct medium_counts counts = medium_counts(&stream->medium);
 	/* In this order: both rise meanwhile. */
-	found.persisted = stream_persisted(stream);
+	found.persisted = persist_told(stream);
 	found.committed = window_committed(stream);
 	found.appended = atomic_load_explicit(&stream->next, memory_order_acquire) - 1 - stream->opened_at;
 	found.stored_bytes = counts.stored_bytes;

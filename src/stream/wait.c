@@ -34,7 +34,7 @@ EXPORT uint64_t pmemstream_persisted_timestamp(struct pmemstream *stream)
 	}
 	if (stream->follower)
 		follow_look(stream);
-	return stream_persisted(stream);
+	return persist_told(stream);
 }
 
 /* The deadline that a limit from now on means. */

@@ -525,6 +525,45 @@ static void an_entry_vouches_for_all_that_was_acknowledged_before_it_began(void 
 	end_standstill(&standstill);
 }
 
+/* As if the thread that raised persisted lost its processor before it told other processes. */
+static uint64_t raise_alone(struct standstill *standstill)
+{
+	take(standstill);
+	atomic_store(&standstill->stream->persisted, standstill->ticket.timestamp);
+	window_end(&standstill->ticket);
+	assert_int_equal(area_load8(&standstill->stream->medium, AREA_PERSISTED_OFF), standstill->ticket.timestamp - 1);
+	return standstill->ticket.timestamp;
+}
+
+static void assert_told(struct standstill *standstill)
+{
+	assert_int_equal(area_load8(&standstill->stream->medium, AREA_PERSISTED_OFF), standstill->ticket.timestamp);
+}
+
+static void who_is_told_that_an_entry_is_durable_finds_other_processes_told(void **state)
+{
+	(void)state;
+	struct standstill standstill;
+
+	begin_standstill(&standstill, true);
+	area_begin(standstill.stream);
+	uint64_t timestamp = raise_alone(&standstill);
+	assert_int_equal(pmemstream_persisted_timestamp(standstill.stream), timestamp);
+	assert_told(&standstill);
+	timestamp = raise_alone(&standstill);
+	assert_int_equal(pmemstream_wait_persisted(standstill.stream, timestamp, UINT64_MAX), 0);
+	assert_told(&standstill);
+	timestamp = raise_alone(&standstill);
+	struct pmemstream_async_wait_fut future = pmemstream_async_wait_persisted(standstill.stream, timestamp);
+	assert_int_equal(future_poll(FUTURE_AS_RUNNABLE(&future), NULL), FUTURE_STATE_COMPLETE);
+	assert_told(&standstill);
+	await_answer(&standstill, let_ask(&standstill, ask_to_append));
+	standstill.ticket.timestamp++;
+	assert_told(&standstill);
+	area_end(standstill.stream);
+	end_standstill(&standstill);
+}
+
 static void entries_of_a_batch_say_so_in_their_slots(void **state)
 {
 	(void)state;
@@ -552,6 +591,7 @@ int main(void)
 		cmocka_unit_test(a_checkpoint_beside_appenders_covers_nothing_newer_than_it_says),
 		cmocka_unit_test(an_append_is_not_acknowledged_before_an_older_one),
 		cmocka_unit_test(an_entry_vouches_for_all_that_was_acknowledged_before_it_began),
+		cmocka_unit_test(who_is_told_that_an_entry_is_durable_finds_other_processes_told),
 		cmocka_unit_test(entries_of_a_batch_say_so_in_their_slots),
 	};
 
