@@ -48,7 +48,15 @@ static bool reached(struct pmemstream *stream, uint64_t timestamp, bool persiste
 	return stream_persisted(stream) >= timestamp || (!persisted && window_committed(stream) >= timestamp);
 }
 
-static int try_once(struct pmemstream *stream, uint64_t timestamp, bool persisted)
+uint64_t persist_told(struct pmemstream *stream)
+{
+	uint64_t persisted = stream_persisted(stream);
+
+	area_raise_persisted(stream, persisted);
+	return persisted;
+}
+
+static int look(struct pmemstream *stream, uint64_t timestamp, bool persisted)
 {
 	if (stream->follower)
 		follow_look(stream); /* whatever it says, what is known is looked at */
@@ -72,21 +80,18 @@ static int try_once(struct pmemstream *stream, uint64_t timestamp, bool persiste
 	return persist_failure(stream);
 }
 
-uint64_t persist_told(struct pmemstream *stream)
+static int try_once(struct pmemstream *stream, uint64_t timestamp, bool persisted)
 {
-	uint64_t persisted = stream_persisted(stream);
+	int verdict = look(stream, timestamp, persisted);
 
-	area_raise_persisted(stream, persisted);
-	return persisted;
+	if (verdict > 0 && persisted)
+		persist_told(stream);
+	return verdict;
 }
 
 int persist_try(struct pmemstream *stream, uint64_t timestamp)
 {
-	int verdict = try_once(stream, timestamp, true);
-
-	if (verdict > 0)
-		persist_told(stream);
-	return verdict;
+	return try_once(stream, timestamp, true);
 }
 
 int commit_try(struct pmemstream *stream, uint64_t timestamp)
@@ -158,11 +163,7 @@ static int until(struct pmemstream *stream, uint64_t timestamp, bool persisted, 
 
 int persist_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadline_ns)
 {
-	int err = until(stream, timestamp, true, deadline_ns);
-
-	if (!err)
-		persist_told(stream);
-	return err;
+	return until(stream, timestamp, true, deadline_ns);
 }
 
 int commit_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadline_ns)
@@ -244,7 +245,7 @@ static bool flush_older(struct pmemstream *stream, uint64_t first)
 	return scan.to == first - 1;
 }
 
-int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, const struct window_note *note)
+int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, struct window_note *note)
 {
 	bool has_copies = atomic_load_explicit(&stream->marker, memory_order_relaxed) != 0;
 	bool is_next = false;
@@ -255,6 +256,7 @@ int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, con
 		if (!is_next && flush_older(stream, first)) {
 			medium_fence(&stream->medium);
 			raise_own(stream, last);
+			window_end(note);
 			area_raise_persisted(stream, last);
 			window_passed(stream, last);
 			progress_note(stream);
@@ -265,6 +267,7 @@ int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, con
 	if (is_next || await_next(stream, first)) {
 		/* Others wait for this line: the one that other processes read comes behind it. */
 		atomic_store_explicit(&stream->persisted, last, memory_order_release);
+		window_end(note);
 		area_raise_persisted(stream, last);
 		window_passed(stream, last);
 		progress_note(stream);

@@ -9,35 +9,31 @@
 
 /* The calling thread's entries, of which last is the last one, are durable, and all older ones are: nobody else can
  * raise persisted now. */
-static inline void persist_acknowledge(struct pmemstream *stream, uint64_t last)
+static inline void persist_acknowledge(struct pmemstream *stream, uint64_t last, struct window_note *note)
 {
 	area_store_persisted(stream, last);
 	atomic_store_explicit(&stream->persisted, last, memory_order_release);
+	window_end(note);
 	window_passed(stream, last);
 	progress_note(stream);
 }
 
 /* The rest of persist_own, where older ones were not durable when the append began. */
-int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, const struct window_note *note);
+int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, struct window_note *note);
 
 /*
  * Ends synchronous appends on media with lines, of one entry or of a batch: what the calling thread stored is fenced
  * here, once. first: the ticket of the first. On return persisted is at least last. 0, or -1 with EIO or ECANCELED: the
- * entries then may or may not be durable.
+ * entries then may or may not be durable. Who had to wait touches the stream no more: it may be gone.
  */
 static inline int persist_own(struct pmemstream *stream, const struct ticket *first, uint64_t last)
 {
-	int err = 0;
-
-	if (__builtin_expect(first->persisted != first->timestamp - 1, 0)) {
-		err = persist_behind(stream, first->timestamp, last, first->note);
-	} else {
-		/* Nobody can pass the first one but this thread, so that is what persisted still says. */
-		medium_fence(&stream->medium);
-		persist_acknowledge(stream, last);
-	}
-	window_end(first);
-	return err;
+	if (__builtin_expect(first->persisted != first->timestamp - 1, 0))
+		return persist_behind(stream, first->timestamp, last, first->note);
+	/* Nobody can pass the first one but this thread, so that is what persisted still says. */
+	medium_fence(&stream->medium);
+	persist_acknowledge(stream, last, first->note);
+	return 0;
 }
 
 /* Waits until persisted, or committed, has reached a timestamp. deadline_ns: of CLOCK_MONOTONIC, UINT64_MAX for none.

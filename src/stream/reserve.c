@@ -147,12 +147,12 @@ EXPORT int pmemstream_publish(struct pmemstream *stream, struct pmemstream_regio
 		return -1;
 	append_flush(stream, &ticket);
 	append_flush_limit(stream, &ticket);
-	int err = append_finish(stream, &ticket, &ticket);
 	/* Who waits for the tail is not who waits for the timestamp. */
 	progress_note(stream);
-	if (!err)
-		append_done(stream, &ticket);
-	return err;
+	if (append_finish(stream, &ticket, &ticket))
+		return -1;
+	append_done(stream, &ticket);
+	return 0;
 }
 
 EXPORT int pmemstream_cancel(struct pmemstream *stream, struct pmemstream_region region,

@@ -50,7 +50,7 @@ static uint64_t word_of(struct pmemstream *stream, uint64_t timestamp)
 	return slot_timestamp(word) == timestamp ? word : 0;
 }
 
-void window_settle(struct pmemstream *stream, const struct window_note *note)
+void window_settle(struct pmemstream *stream, struct window_note *note)
 {
 	struct ticket ticket = {
 		.region = atomic_load_explicit(&note->region, memory_order_relaxed),
@@ -62,6 +62,7 @@ void window_settle(struct pmemstream *stream, const struct window_note *note)
 	/* Nobody uses the slot for another timestamp: that would be above persisted, and be given here. */
 	if (stream_persisted(stream) < ticket.timestamp && !word_of(stream, ticket.timestamp))
 		window_fill(&ticket, false);
+	window_end(note);
 }
 
 static bool find_noted(struct pmemstream *stream, uint64_t timestamp, struct window_place *place)

@@ -64,9 +64,10 @@ static inline void window_fill(const struct ticket *ticket, bool more)
 	atomic_store_explicit(&slot->word, word, memory_order_release);
 }
 
-/* Under the order lock. Fills the slot of an append whose thread left it in the middle, by a jump out of a signal
- * handler, or is still inside and appends again, from a waker. */
-void window_settle(struct pmemstream *stream, const struct window_note *note);
+/* Ends a note whose timestamp others may have to find on: where persisted has not reached that and the slot is not
+ * filled, it is filled. By the note's thread: before it leaves the timestamp to others; or under the order lock, if it
+ * left an append in the middle, by a jump out of a signal handler. */
+void window_settle(struct pmemstream *stream, struct window_note *note);
 
 /* Notes where an entry lies until window_end. Each store releases, so that who finds a part of this one in the place of
  * an older note sees that one ended. */
@@ -81,11 +82,11 @@ static inline void window_note(struct pmemstream *stream, const struct ticket *t
 	atomic_store_explicit(&note->timestamp, ticket->timestamp, memory_order_release);
 }
 
-/* When the slot is filled, or persisted has reached the timestamp. */
-static inline void window_end(const struct ticket *ticket)
+/* When persisted has reached the timestamp. */
+static inline void window_end(struct window_note *note)
 {
-	if (ticket->note)
-		atomic_store_explicit(&ticket->note->timestamp, 0, memory_order_release);
+	if (note)
+		atomic_store_explicit(&note->timestamp, 0, memory_order_release);
 }
 
 /* The calling thread's note, or NULL: it has none, or entries are made durable by sync and the slots do not matter. */

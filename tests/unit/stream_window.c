@@ -480,6 +480,96 @@ static void append_copied(struct standstill *standstill)
 			 0);
 }
 
+static struct beside_reader {
+	struct pmemstream *stream;
+	struct region *region;
+	_Atomic uint64_t in_flight_off; /* of the first entry that is not finished; 0: none for the moment */
+	_Atomic uint64_t begun;
+	_Atomic bool ends;
+	uint64_t wrong;
+} reader;
+
+static void *read_beside(void *argument)
+{
+	(void)argument;
+	while (!atomic_load(&reader.ends)) {
+		uint64_t off = atomic_load(&reader.in_flight_off);
+		atomic_fetch_add(&reader.begun, 1);
+		uint64_t safe_off = window_safe_off(reader.stream, reader.region);
+		if (off && atomic_load(&reader.in_flight_off) == off)
+			reader.wrong += safe_off > off;
+	}
+	return NULL;
+}
+
+static void a_note_that_is_written_anew_is_not_read_in_parts(void **state)
+{
+	(void)state;
+	struct standstill standstill;
+	pthread_t thread;
+
+	begin_standstill(&standstill, true);
+	reader = (struct beside_reader){.stream = standstill.stream, .region = standstill.runtime->region};
+	assert_int_equal(pthread_create(&thread, NULL, read_beside, NULL), 0);
+	for (int round = 0; round < 7000; round++) {
+		take(&standstill);
+		struct ticket first = standstill.ticket;
+		atomic_store(&reader.in_flight_off, first.off);
+		/* It is written while the other thread looks, a little later in each round. */
+		for (uint64_t begun = atomic_load(&reader.begun); atomic_load(&reader.begun) < begun + 2;)
+			spinlock_backoff(0);
+		for (int i = 0; i < round % 32; i++)
+			atomic_signal_fence(memory_order_seq_cst);
+		take(&standstill);
+		/* Long enough for the look to end. */
+		for (uint64_t begun = atomic_load(&reader.begun); atomic_load(&reader.begun) < begun + 1;)
+			spinlock_backoff(0);
+		atomic_store(&reader.in_flight_off, 0);
+		struct ticket second = standstill.ticket;
+		standstill.ticket = first;
+		finish(&standstill);
+		standstill.ticket = second;
+		finish(&standstill);
+	}
+	atomic_store(&reader.ends, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(reader.wrong, 0);
+	end_standstill(&standstill);
+}
+
+static pthread_barrier_t numbered, released;
+
+static void *keep_a_number(void *argument)
+{
+	(void)argument;
+	thread_slot();
+	pthread_barrier_wait(&numbered);
+	pthread_barrier_wait(&released);
+	return NULL;
+}
+
+static void a_thread_without_a_number_appends_too(void **state)
+{
+	(void)state;
+	pthread_t threads[THREAD_SLOT_SHARED];
+	struct standstill standstill;
+
+	begin_standstill(&standstill, false);
+	pthread_barrier_init(&numbered, NULL, THREAD_SLOT_SHARED + 1);
+	pthread_barrier_init(&released, NULL, THREAD_SLOT_SHARED + 1);
+	for (int i = 0; i < THREAD_SLOT_SHARED; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, keep_a_number, NULL), 0);
+	pthread_barrier_wait(&numbered);
+	await_answer(&standstill, let_ask(&standstill, ask_to_append));
+	assert_int_equal(standstill.answer, 0);
+	uint64_t last = stream_persisted(standstill.stream);
+	assert_int_equal(slot_timestamp(atomic_load(&window_slot(standstill.stream, last)->word)), last);
+	pthread_barrier_wait(&released);
+	for (int i = 0; i < THREAD_SLOT_SHARED; i++)
+		pthread_join(threads[i], NULL);
+	end_standstill(&standstill);
+}
+
 static void an_append_is_not_acknowledged_before_an_older_one(void **state)
 {
 	(void)state;
@@ -530,7 +620,7 @@ static uint64_t raise_alone(struct standstill *standstill)
 {
 	take(standstill);
 	atomic_store(&standstill->stream->persisted, standstill->ticket.timestamp);
-	window_end(&standstill->ticket);
+	window_end(standstill->ticket.note);
 	assert_int_equal(area_load8(&standstill->stream->medium, AREA_PERSISTED_OFF), standstill->ticket.timestamp - 1);
 	return standstill->ticket.timestamp;
 }
@@ -589,6 +679,8 @@ int main(void)
 		cmocka_unit_test(a_thread_that_appends_again_leaves_the_first_entry_in_its_slot),
 		cmocka_unit_test(a_note_that_has_served_changes_no_slot),
 		cmocka_unit_test(a_checkpoint_beside_appenders_covers_nothing_newer_than_it_says),
+		cmocka_unit_test(a_note_that_is_written_anew_is_not_read_in_parts),
+		cmocka_unit_test(a_thread_without_a_number_appends_too),
 		cmocka_unit_test(an_append_is_not_acknowledged_before_an_older_one),
 		cmocka_unit_test(an_entry_vouches_for_all_that_was_acknowledged_before_it_began),
 		cmocka_unit_test(who_is_told_that_an_entry_is_durable_finds_other_processes_told),
