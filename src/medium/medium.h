@@ -201,9 +201,9 @@ static inline void medium_stream8(struct medium *medium, uint64_t *to, uint64_t 
 	medium->ops->stream8(medium, to, value);
 }
 
+/* Like medium_tell8. */
 static inline void medium_raise8(struct medium *medium, uint64_t *at, uint64_t value)
 {
-	MEDIUM_COUNT(medium, stored_bytes, sizeof(value));
 	medium->ops->raise8(medium, at, value);
 }
 

@@ -51,7 +51,7 @@ void append_flush_limit(struct pmemstream *stream, const struct ticket *ticket);
  * or -1 with EIO or ECANCELED. */
 int append_finish(struct pmemstream *stream, const struct ticket *first, const struct ticket *last);
 
-/* After the timestamp was taken: runs a round where one is due. */
+/* At the end of an append that succeeded: runs a round where one is due. */
 void append_done(struct pmemstream *stream, const struct ticket *ticket);
 
 #endif

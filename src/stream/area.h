@@ -3,8 +3,10 @@
  * 9).
  *
  * The writer publishes committed and persisted there; both only rise while it lives. Who owns the next timestamp
- * exclusively stores plainly, everybody else raises. A reader believes the area only while the writer's second lock is
- * held, and asks again after reading. Nothing here is ever made durable on purpose.
+ * exclusively may store plainly, in front of the stream's own word; everybody else raises, and behind it, so that the
+ * published word lags for a moment: whoever reports the timestamp raises it, too (persist_told). A reader believes the
+ * area only while the writer's second lock is held, and asks again after reading. Nothing here is ever made durable on
+ * purpose.
  */
 #ifndef STREAM_AREA_H
 #define STREAM_AREA_H

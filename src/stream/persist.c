@@ -84,7 +84,7 @@ static int try_once(struct pmemstream *stream, uint64_t timestamp, bool persiste
 {
 	int verdict = look(stream, timestamp, persisted);
 
-	if (verdict > 0 && persisted)
+	if (verdict > 0)
 		persist_told(stream);
 	return verdict;
 }
@@ -171,8 +171,7 @@ int commit_until(struct pmemstream *stream, uint64_t timestamp, uint64_t deadlin
 	return until(stream, timestamp, false, deadline_ns);
 }
 
-/* Raises persisted to a timestamp in front of which slots say TAKEN, by the thread that owns them: nobody else can
- * pass. */
+/* Raises persisted to a timestamp of which the thread knows that all up to it are durable. */
 static void raise_own(struct pmemstream *stream, uint64_t timestamp)
 {
 	uint64_t persisted = stream_persisted(stream);

@@ -24,7 +24,7 @@ int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, str
 /*
  * Ends synchronous appends on media with lines, of one entry or of a batch: what the calling thread stored is fenced
  * here, once. first: the ticket of the first. On return persisted is at least last. 0, or -1 with EIO or ECANCELED: the
- * entries then may or may not be durable. Who had to wait touches the stream no more: it may be gone.
+ * entries then may or may not be durable.
  */
 static inline int persist_own(struct pmemstream *stream, const struct ticket *first, uint64_t last)
 {

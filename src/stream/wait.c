@@ -23,6 +23,7 @@ EXPORT uint64_t pmemstream_committed_timestamp(struct pmemstream *stream)
 	}
 	if (stream->follower)
 		follow_look(stream);
+	persist_told(stream); /* what is durable is committed */
 	return window_committed(stream);
 }
 

@@ -10,7 +10,7 @@
  *            passes it then.
  * Persist    persisted goes from p to q by compare-and-swap, by a thread that found p + 1 .. q durable or flushed and
  *            fenced them itself. The thread of timestamp p + 1 may store p + 1 plainly as long as its slot says TAKEN,
- *            since nobody else passes it then; so a lone appender pays no locked instruction for it.
+ *            or nothing, since nobody else passes it then; so a lone appender pays no locked instruction for it.
  * Tell       other processes see no slots, so whoever finishes a timestamp tells them of those behind it, too, that
  *            were finished before. Of two who finish at once each looks behind a full fence, so one sees the other; a
  *            thread that has no others beside it does without. A synchronous append looks only if a later timestamp

@@ -82,7 +82,7 @@ static inline void window_note(struct pmemstream *stream, const struct ticket *t
 	atomic_store_explicit(&note->timestamp, ticket->timestamp, memory_order_release);
 }
 
-/* When persisted has reached the timestamp. */
+/* When persisted has reached the timestamp, or the slot is filled. */
 static inline void window_end(struct window_note *note)
 {
 	if (note)

@@ -300,7 +300,7 @@ static void a_checkpoint_ends_in_front_of_an_entry_in_flight(void **state)
 	}
 }
 
-/* As after a jump out of the append, or from a waker inside of it. */
+/* As after a jump out of the append. */
 static void a_thread_that_appends_again_leaves_the_first_entry_in_its_slot(void **state)
 {
 	(void)state;
@@ -646,6 +646,12 @@ static void who_is_told_that_an_entry_is_durable_finds_other_processes_told(void
 	timestamp = raise_alone(&standstill);
 	struct pmemstream_async_wait_fut future = pmemstream_async_wait_persisted(standstill.stream, timestamp);
 	assert_int_equal(future_poll(FUTURE_AS_RUNNABLE(&future), NULL), FUTURE_STATE_COMPLETE);
+	assert_told(&standstill);
+	timestamp = raise_alone(&standstill);
+	assert_int_equal(pmemstream_committed_timestamp(standstill.stream), timestamp);
+	assert_told(&standstill);
+	timestamp = raise_alone(&standstill);
+	assert_int_equal(pmemstream_wait_committed(standstill.stream, timestamp, UINT64_MAX), 0);
 	assert_told(&standstill);
 	await_answer(&standstill, let_ask(&standstill, ask_to_append));
 	standstill.ticket.timestamp++;
