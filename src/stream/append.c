@@ -246,7 +246,7 @@ void append_store(struct pmemstream *stream, const struct ticket *ticket, const 
 	append_flush_limit(stream, ticket);
 }
 
-int append_finish(struct pmemstream *stream, const struct ticket *first, const struct ticket *last)
+static inline int make_durable(struct pmemstream *stream, const struct ticket *first, const struct ticket *last)
 {
 	if (stream->lines)
 		return persist_own(stream, first, last->timestamp);
@@ -256,13 +256,34 @@ int append_finish(struct pmemstream *stream, const struct ticket *first, const s
 	return persist_until(stream, last->timestamp, UINT64_MAX);
 }
 
-/* The end of an append that succeeded. */
-static inline int conclude(struct pmemstream *stream, const struct ticket *ticket, struct pmemstream_entry *new_entry)
+int append_finish(struct pmemstream *stream, const struct ticket *first, const struct ticket *last)
 {
-	append_done(stream, ticket);
+	bool round_due = last->round_due;
+
+	/* Who had to wait may find the stream deleted, unless he is still inside. */
+	if (__builtin_expect(round_due, 0))
+		progress_enter(stream);
+	int err = make_durable(stream, first, last);
+	if (__builtin_expect(round_due, 0)) {
+		if (!err)
+			checkpoint_try(stream);
+		progress_leave(stream);
+	}
+	return err;
+}
+
+static inline int show_place(const struct ticket *ticket, struct pmemstream_entry *new_entry)
+{
 	if (new_entry)
 		new_entry->offset = ticket->off;
 	return 0;
+}
+
+/* The end of an asynchronous append. */
+static inline int conclude(struct pmemstream *stream, const struct ticket *ticket, struct pmemstream_entry *new_entry)
+{
+	append_done(stream, ticket);
+	return show_place(ticket, new_entry);
 }
 
 static int check_arguments(struct pmemstream *stream, const void *data, size_t size)
@@ -303,7 +324,7 @@ EXPORT IN_ONE_PIECE int pmemstream_append(struct pmemstream *stream, struct pmem
 	append_store(stream, &ticket, header, data, one_pass ? LINE_BYTES - FORMAT_ENTRY_HEADER_BYTES : size);
 	if (append_finish(stream, &ticket, &ticket))
 		return -1;
-	return conclude(stream, &ticket, new_entry);
+	return show_place(&ticket, new_entry);
 }
 
 /* The copy is a mover's, which may be at work when this returns. */

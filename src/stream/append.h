@@ -47,11 +47,12 @@ void append_store(struct pmemstream *stream, const struct ticket *ticket, const 
 void append_flush(struct pmemstream *stream, const struct ticket *ticket);
 void append_flush_limit(struct pmemstream *stream, const struct ticket *ticket);
 
-/* Makes entries with consecutive timestamps durable that this thread stored, the tickets first to last of one array. 0,
- * or -1 with EIO or ECANCELED. */
+/* Makes entries with consecutive timestamps durable that this thread stored, the tickets first to last of one array,
+ * and runs a round where one is due. 0, or -1 with EIO or ECANCELED. The stream is not to be touched behind it: it may
+ * be deleted. */
 int append_finish(struct pmemstream *stream, const struct ticket *first, const struct ticket *last);
 
-/* At the end of an append that succeeded: runs a round where one is due. */
+/* At the end of an asynchronous append: runs a round where one is due. */
 void append_done(struct pmemstream *stream, const struct ticket *ticket);
 
 #endif

@@ -205,7 +205,6 @@ EXPORT int pmemstream_batch_commit(struct pmemstream_batch **batch, struct pmems
 		store(*batch, tickets);
 		if (append_finish(stream, tickets, tickets + count - 1))
 			goto end_batch;
-		append_done(stream, &tickets[count - 1]);
 	}
 	for (size_t i = 0; entries && i < count; i++)
 		entries[i].offset = tickets[i].off;

@@ -68,10 +68,7 @@ static int append_pieces(struct pmemstream *stream, struct region *region, uint6
 		return -1;
 	append_header(stream, ticket, format_data_fold(crc), 0, &entry, header);
 	store_pieces(stream, ticket, header, iov, iovcnt);
-	if (append_finish(stream, ticket, ticket))
-		return -1;
-	append_done(stream, ticket);
-	return 0;
+	return append_finish(stream, ticket, ticket);
 }
 
 EXPORT int pmemstream_appendv(struct pmemstream *stream, struct pmemstream_region region,

@@ -149,10 +149,7 @@ EXPORT int pmemstream_publish(struct pmemstream *stream, struct pmemstream_regio
 	append_flush_limit(stream, &ticket);
 	/* Who waits for the tail is not who waits for the timestamp. */
 	progress_note(stream);
-	if (append_finish(stream, &ticket, &ticket))
-		return -1;
-	append_done(stream, &ticket);
-	return 0;
+	return append_finish(stream, &ticket, &ticket);
 }
 
 EXPORT int pmemstream_cancel(struct pmemstream *stream, struct pmemstream_region region,
