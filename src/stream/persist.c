@@ -244,6 +244,15 @@ static bool flush_older(struct pmemstream *stream, uint64_t first)
 	return scan.to == first - 1;
 }
 
+/* Behind persisted, which others wait for: the rest of an acknowledgement. */
+static void acknowledged(struct pmemstream *stream, uint64_t last, struct window_note *note)
+{
+	window_end(note);
+	area_raise_persisted(stream, last);
+	window_passed(stream, last);
+	progress_note(stream);
+}
+
 int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, struct window_note *note)
 {
 	bool has_copies = atomic_load_explicit(&stream->marker, memory_order_relaxed) != 0;
@@ -255,21 +264,14 @@ int persist_behind(struct pmemstream *stream, uint64_t first, uint64_t last, str
 		if (!is_next && flush_older(stream, first)) {
 			medium_fence(&stream->medium);
 			raise_own(stream, last);
-			window_end(note);
-			area_raise_persisted(stream, last);
-			window_passed(stream, last);
-			progress_note(stream);
+			acknowledged(stream, last, note);
 			return 0;
 		}
 	}
 	medium_fence(&stream->medium);
 	if (is_next || await_next(stream, first)) {
-		/* Others wait for this line: the one that other processes read comes behind it. */
 		atomic_store_explicit(&stream->persisted, last, memory_order_release);
-		window_end(note);
-		area_raise_persisted(stream, last);
-		window_passed(stream, last);
-		progress_note(stream);
+		acknowledged(stream, last, note);
 		return 0;
 	}
 	/* Durable now, acknowledged when the older ones are. */

@@ -592,6 +592,31 @@ static void an_append_is_not_acknowledged_before_an_older_one(void **state)
 	}
 }
 
+/* The wait counts once, and the append around it once more, until its round is done. */
+static void an_append_with_a_round_due_is_inside_until_that_is_done(void **state)
+{
+	(void)state;
+	uint64_t end_ns = progress_now_ns() + END_NS;
+	struct standstill standstill;
+
+	begin_standstill(&standstill, true);
+	uint64_t rounds = standstill.stream->rounds_done;
+	take(&standstill);
+	standstill.stream->round_bytes = 1;
+	pthread_t other = let_ask(&standstill, ask_to_append);
+	while (atomic_load(&standstill.stream->progress.inside) < 2) {
+		if (progress_now_ns() > end_ns)
+			fail_msg("a delete would not wait for its round");
+		sched_yield();
+	}
+	finish(&standstill);
+	await_answer(&standstill, other);
+	assert_int_equal(standstill.answer, 0);
+	assert_true(standstill.stream->rounds_done > rounds);
+	assert_int_equal(atomic_load(&standstill.stream->progress.inside), 0);
+	end_standstill(&standstill);
+}
+
 static void an_entry_vouches_for_all_that_was_acknowledged_before_it_began(void **state)
 {
 	(void)state;
@@ -688,6 +713,7 @@ int main(void)
 		cmocka_unit_test(a_note_that_is_written_anew_is_not_read_in_parts),
 		cmocka_unit_test(a_thread_without_a_number_appends_too),
 		cmocka_unit_test(an_append_is_not_acknowledged_before_an_older_one),
+		cmocka_unit_test(an_append_with_a_round_due_is_inside_until_that_is_done),
 		cmocka_unit_test(an_entry_vouches_for_all_that_was_acknowledged_before_it_began),
 		cmocka_unit_test(who_is_told_that_an_entry_is_durable_finds_other_processes_told),
 		cmocka_unit_test(entries_of_a_batch_say_so_in_their_slots),
