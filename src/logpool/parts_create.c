@@ -33,9 +33,8 @@ static int check_wanted(const struct part *part)
 
 static int allocate(const struct part *part)
 {
-	if (!file_limit_allows(part->size))
-		return error_set(EFBIG, "%s: %llu bytes are more than this process may give a file (ulimit -f)",
-				 part->path, (unsigned long long)part->size);
+	if (file_limit_check(part->path, part->size))
+		return -1;
 	int err = posix_fallocate(part->fd, 0, (off_t)part->size);
 
 	if (!err)

@@ -74,9 +74,8 @@ static int sync_folder(const char *path)
 
 static int write_zeros(int fd, const char *path, uint64_t from, uint64_t to)
 {
-	if (!file_limit_allows(to))
-		return error_set(EFBIG, "%s: %zu bytes are more than this process may give a file (ulimit -f)", path,
-				 (size_t)to);
+	if (file_limit_check(path, to))
+		return -1;
 	int err = posix_fallocate(fd, (off_t)from, (off_t)(to - from));
 
 	if (err)
